@@ -1,0 +1,137 @@
+"""Maintainers' entry: makes its own environment on the first run, then hands over to bundle.cli.
+
+Only the standard library is used here, so that any Python 3.10+ can start it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+REQUIREMENTS = ROOT / "requirements.txt"
+STAMP = VENV / "requirements.sha256"
+CHINA_INDEXES = ("https://pypi.tuna.tsinghua.edu.cn/simple/", "https://mirrors.ustc.edu.cn/pypi/simple/")
+"""Asked after the maintainer's own index; every package's hash is pinned, so the place does not matter."""
+USAGE, NO_SOURCE = 2, 3
+"""Exit codes shared with bundle.errors, which cannot be imported yet."""
+
+
+def main() -> int:
+    """Run the builder inside its own environment and return its exit code."""
+    if sys.version_info < (3, 10):
+        return fail("this Python is too old", f"it is {sys.version.split()[0]}", "use Python 3.10 or newer", USAGE)
+    if inside_environment():
+        sys.path.insert(1, str(ROOT / "payload"))
+        from bundle.cli import main as run_cli
+
+        return run_cli(sys.argv[1:])
+    if not environment_is_current():
+        code = make_environment()
+        if code:
+            return code
+    return run_again()
+
+
+def inside_environment() -> bool:
+    """Tell whether this process runs in .venv and its packages are those of requirements.txt."""
+    return Path(sys.prefix).resolve() == VENV.resolve() and environment_is_current()
+
+
+def environment_is_current() -> bool:
+    """Tell whether .venv was completed for the present requirements.txt and its Python still exists."""
+    return environment_python().is_file() and STAMP.is_file() and STAMP.read_text() == requirements_digest()
+
+
+def requirements_digest() -> str:
+    return hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+
+
+def environment_python() -> Path:
+    return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def make_environment() -> int:
+    """Create .venv and install requirements.txt into it; the stamp is written last.
+
+    Debian's Python comes without ensurepip, so virtualenv and uv are tried too.
+    """
+    say("First run: making the builder's own environment in .venv (about a minute)")
+    creators = [[sys.executable, "-m", "venv", "--clear", str(VENV)]]
+    if importable("virtualenv"):
+        creators.append([sys.executable, "-m", "virtualenv", "--clear", str(VENV)])
+    if uv := shutil.which("uv"):
+        creators.append([uv, "venv", "--seed", "--clear", "--python", sys.executable, str(VENV)])
+    problems = []
+    for creator in creators:
+        shutil.rmtree(VENV, ignore_errors=True)
+        done = subprocess.run(creator, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return install_requirements()
+        problems.append((done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"])
+    package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
+    why = "; ".join(line for lines in problems for line in lines)
+    return fail(
+        "the builder's environment cannot be made", why, f"install one package: apt install {package} (or: uv)", USAGE
+    )
+
+
+def importable(module: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(module) is not None
+
+
+def install_requirements() -> int:
+    """Install requirements.txt from the maintainer's index, else from the mirrors in China."""
+    command = [str(environment_python()), "-m", "pip", "install", "--require-hashes", "--only-binary", ":all:"]
+    command += ["--quiet", "--disable-pip-version-check", "--requirement", str(REQUIREMENTS)]
+    last = ""
+    for index in (None, *CHINA_INDEXES):
+        choice = ["--index-url", index] if index else []
+        done = subprocess.run([*command, *choice], stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode == 0:
+            STAMP.write_text(requirements_digest())
+            return 0
+        last = done.stderr.strip()
+        say(f"  {index or 'the index of your pip settings'} did not give all packages")
+    return fail(
+        "the builder's packages could not be installed", last[-800:], "check the network and run again", NO_SOURCE
+    )
+
+
+def run_again() -> int:
+    """Run this file with the environment's Python and return its exit code."""
+    command = [str(environment_python()), str(ROOT / "build.py"), *sys.argv[1:]]
+    if os.name != "nt":
+        sys.stdout.flush()
+        os.execv(command[0], command)
+    # On Windows exec would return to the prompt at once, with the builder still writing to it.
+    process = subprocess.Popen(command)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue  # the builder got it too and is stopping
+
+
+def say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def fail(what: str, why: str, do: str, code: int) -> int:
+    say(f"error: {what}\n  why: {why}\n  do:  {do}")
+    return code
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
