@@ -1,0 +1,371 @@
+"""Pack a staged tree into ``ChatGLM3_cpp.7z``: the same bytes on every machine, and never a broken file under its name.
+
+Members are sorted, have one fixed time and plain Windows attributes; owner, umask, time zone and locale of the machine
+leave no trace. The archive grows under a temporary name, is read back and compared with the tree, and only then moves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import lzma
+import os
+import shutil
+import stat
+import tempfile
+import threading
+import zlib
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from bundle import sevenzip
+from bundle.errors import AuditFailed, StorageError, UsageError
+from bundle.names import NameSet, member_problem
+from bundle.read_archive import ArchiveReader
+from bundle.sevenzip import PackedMember, PackedStream
+from bundle.volumes import VolumeWriter, check_volume_size, existing_volumes
+
+ROOT_NAME = "ChatGLM3_cpp"
+_CHUNK = 1 << 20
+
+Progress = Callable[[int, int], None]
+"""(bytes done, bytes in all): packing and reading back count alike. Called from several threads, one at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveInfo:
+    """A finished archive."""
+
+    paths: tuple[Path, ...]
+    """The file, or its volumes in order."""
+    size_bytes: int
+    """All volumes together."""
+    sha256: str
+    """Digest of the whole archive; for volumes, of what they make when joined."""
+    volume_sha256: tuple[str, ...]
+    """Digest of each of ``paths``."""
+    content_bytes: int
+    """Size of the unpacked tree."""
+    member_sha256: dict[str, str] = field(repr=False)
+    """Name inside the root folder -> digest, of everything packed."""
+
+    @property
+    def path(self) -> Path:
+        """The file, or the first volume."""
+        return self.paths[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """A file of the tree that becomes a member."""
+
+    name: str
+    """Inside the root folder."""
+    path: Path
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """Files that share a packed stream."""
+
+    files: tuple[_File, ...]
+    filters: Sequence[dict[str, Any]]
+
+    @property
+    def is_stored(self) -> bool:
+        return self.filters is sevenzip.COPY
+
+
+def write_archive(
+    tree: Path,
+    target: Path,
+    *,
+    root_name: str = ROOT_NAME,
+    stored: Collection[str] = (),
+    volume_size: int | None = None,
+    progress: Progress | None = None,
+) -> ArchiveInfo:
+    """Pack everything in ``tree`` as ``root_name/...`` into ``target``, or into ``target.001`` and on.
+
+    stored: names inside ``tree`` that are copied, not compressed (a model does not shrink).
+    volume_size: bytes of a volume, 64 MiB at least; None for one file.
+    Raises UsageError for what cannot be packed, StorageError (no space, no permission), AuditFailed when what was
+    written does not read back as the tree; a previous archive under the same name is then still as it was.
+    """
+    if volume_size is not None:
+        check_volume_size(volume_size)
+    with _disk_named(target):
+        files, empty_folders = _list_tree(tree)
+        parts = _plan(files, stored)
+        meter = _Meter(2 * sum(file.size_bytes for file in files), progress)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _temporary_folder(target) as folder:
+            with contextlib.closing(VolumeWriter(folder / target.name, volume_size)) as out:
+                digests = _pack(parts, empty_folders, root_name, cast(BinaryIO, out), folder, meter)
+            whole, volumes = _read_back(out.paths, root_name, digests, empty_folders, meter)
+            size_bytes = sum(path.stat().st_size for path in out.paths)
+            paths = _move_into_place(out.paths, target)
+    return ArchiveInfo(
+        paths=paths,
+        size_bytes=size_bytes,
+        sha256=whole,
+        volume_sha256=volumes,
+        content_bytes=sum(file.size_bytes for file in files),
+        member_sha256=digests,
+    )
+
+
+# What to pack
+
+
+def _list_tree(tree: Path) -> tuple[list[_File], list[str]]:
+    """All files of ``tree`` sorted by name, and the folders in it that are empty."""
+    files: list[_File] = []
+    empty: list[str] = []
+    names = NameSet()
+    for folder, subfolders, file_names in os.walk(tree, onerror=_raise):
+        inside = Path(folder).relative_to(tree)
+        if not subfolders and not file_names and inside.parts:
+            empty.append(inside.as_posix())
+        for file_name in [*file_names, *subfolders]:
+            path = Path(folder) / file_name
+            name = (inside / file_name).as_posix()
+            status = path.lstat()
+            is_folder = stat.S_ISDIR(status.st_mode)
+            if not is_folder and not stat.S_ISREG(status.st_mode):
+                raise UsageError(f"{name} cannot be packed", why="it is a link or a device", do="remove it")
+            problem = member_problem(name) or names.add(name, is_folder=is_folder)
+            if problem is not None:
+                raise UsageError(f"{name!r} cannot be packed", why=problem, do="rename or remove it")
+            if not is_folder:
+                files.append(_File(name=name, path=path, size_bytes=status.st_size))
+    if not files:
+        raise UsageError(f"{tree} holds no files", why="there is nothing to pack", do="check the staging folder")
+    return sorted(files, key=lambda file: file.name), sorted(empty)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _plan(files: Sequence[_File], stored: Collection[str]) -> list[_Part]:
+    """Divide ``files`` into streams, by nothing but their names and sizes; stored ones come last."""
+    unknown = sorted(set(stored) - {file.name for file in files})
+    if unknown:
+        raise UsageError(f"{unknown[0]} is not in the tree", why="it was to be stored", do="check its name")
+    packed = [file for file in files if file.name not in stored]
+    packed.sort(key=lambda file: (Path(file.name).suffix, file.name))
+    parts = [_Part(files=tuple(packed), filters=_FILTERS)] if packed else []
+    return parts + [_Part(files=(file,), filters=sevenzip.COPY) for file in files if file.name in stored]
+
+
+_FILTERS = ({"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME})
+
+
+# Packing
+
+
+@dataclass
+class _Meter:
+    """Adds up progress of several threads."""
+
+    total: int
+    report: Progress | None
+    done: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, size_bytes: int) -> None:
+        with self.lock:
+            self.done += size_bytes
+            if self.report is not None:
+                self.report(self.done, self.total)
+
+
+@dataclass
+class _Packed:
+    """Members of a stream and their digests, growing while it is packed."""
+
+    members: list[PackedMember] = field(default_factory=list)
+    sha256: dict[str, str] = field(default_factory=dict)
+
+
+def _pack(
+    parts: Sequence[_Part],
+    empty_folders: Sequence[str],
+    root_name: str,
+    out: BinaryIO,
+    folder: Path,
+    meter: _Meter,
+) -> dict[str, str]:
+    """Write the whole archive to ``out``; return name -> sha256 of what went in."""
+    sevenzip.start(out)
+    streams: list[PackedStream] = []
+    digests: dict[str, str] = {}
+    stop = threading.Event()
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        try:
+            compressed = [pool.submit(_compress, part, folder, meter, stop) for part in parts if not part.is_stored]
+            waiting = iter(compressed)
+            for part in parts:
+                if part.is_stored:
+                    packed, size_bytes, crc32 = _store(part, out, meter), part.files[0].size_bytes, None
+                else:
+                    packed, spool, crc32 = next(waiting).result()
+                    with spool:
+                        size_bytes = spool.tell()
+                        spool.seek(0)
+                        shutil.copyfileobj(spool, out, _CHUNK)
+                streams.append(
+                    PackedStream(
+                        members=[_under_root(member, root_name) for member in packed.members],
+                        filters=part.filters,
+                        size_bytes=size_bytes,
+                        crc32=crc32,
+                    )
+                )
+                digests.update(packed.sha256)
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    sevenzip.finish(out, streams, [f"{root_name}/{name}" for name in empty_folders])
+    return digests
+
+
+def _under_root(member: PackedMember, root_name: str) -> PackedMember:
+    return PackedMember(name=f"{root_name}/{member.name}", size_bytes=member.size_bytes, crc32=member.crc32)
+
+
+def _compress(part: _Part, folder: Path, meter: _Meter, stop: threading.Event) -> tuple[_Packed, BinaryIO, int]:
+    """Compress one part into an unnamed file in ``folder``; return it with the checksum of its bytes."""
+    packed, crc32 = _Packed(), 0
+    compressor = lzma.LZMACompressor(format=lzma.FORMAT_RAW, filters=list(part.filters))
+    spool = cast(BinaryIO, tempfile.TemporaryFile(dir=folder))  # noqa: SIM115 - closed by whoever copies it
+    try:
+        for chunk in _content(part, packed, meter):
+            if stop.is_set():
+                raise RuntimeError("another part failed")
+            data = compressor.compress(chunk)
+            crc32 = zlib.crc32(data, crc32)
+            spool.write(data)
+        data = compressor.flush()
+        crc32 = zlib.crc32(data, crc32)
+        spool.write(data)
+    except BaseException:
+        spool.close()
+        raise
+    return packed, spool, crc32
+
+
+def _store(part: _Part, out: BinaryIO, meter: _Meter) -> _Packed:
+    """Copy one part into the archive as it is, hashing on the way."""
+    packed = _Packed()
+    for chunk in _content(part, packed, meter):
+        out.write(chunk)
+    return packed
+
+
+def _content(part: _Part, packed: _Packed, meter: _Meter) -> Iterator[bytes]:
+    """Yield the files of ``part`` in chunks, filling ``packed``."""
+    for file in part.files:
+        size_bytes, crc32, digest = 0, 0, hashlib.sha256()
+        with file.path.open("rb") as source:
+            while chunk := source.read(_CHUNK):
+                size_bytes += len(chunk)
+                crc32 = zlib.crc32(chunk, crc32)
+                digest.update(chunk)
+                meter.add(len(chunk))
+                yield chunk
+        if size_bytes != file.size_bytes:
+            raise UsageError(f"{file.name} changed while it was packed", why="its size is another", do="build again")
+        packed.members.append(PackedMember(name=file.name, size_bytes=size_bytes, crc32=crc32))
+        packed.sha256[file.name] = digest.hexdigest()
+
+
+# Proving and moving
+
+
+def _read_back(
+    paths: Sequence[Path], root_name: str, digests: dict[str, str], empty_folders: Sequence[str], meter: _Meter
+) -> tuple[str, tuple[str, ...]]:
+    """Read the written archive and compare it with what went in; return its sha256 and that of each volume."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        hashed = pool.submit(_hash_files, paths)
+        missing = dict(digests)
+        with ArchiveReader(paths[0]) as archive:
+            for entry, content in archive.members():
+                digest = hashlib.sha256()
+                for chunk in content:
+                    digest.update(chunk)
+                    meter.add(len(chunk))
+                name = entry.name[len(root_name) + 1 :]
+                if missing.pop(name, None) != digest.hexdigest():
+                    raise _not_the_tree(paths[0], entry.name)
+            if missing or [entry.name for entry in archive.folders] != [
+                f"{root_name}/{name}" for name in empty_folders
+            ]:
+                raise _not_the_tree(paths[0], next(iter(missing), "a folder"))
+        return hashed.result()
+
+
+def _not_the_tree(path: Path, member: str) -> AuditFailed:
+    return AuditFailed(
+        f"{path.name} does not hold what was packed: {member}",
+        why="the disk or the memory of this machine changed bytes on the way",
+        do="build again on another disk; the previous archive is untouched",
+    )
+
+
+def _hash_files(paths: Sequence[Path]) -> tuple[str, tuple[str, ...]]:
+    whole, volumes = hashlib.sha256(), []
+    for path in paths:
+        volume = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                volume.update(chunk)
+                if len(paths) > 1:
+                    whole.update(chunk)
+        volumes.append(volume.hexdigest())
+    return (whole.hexdigest() if len(paths) > 1 else volumes[0]), tuple(volumes)
+
+
+def _move_into_place(paths: Sequence[Path], target: Path) -> tuple[Path, ...]:
+    """Give the finished files their names, the first one last, and remove what an earlier build left beside them.
+
+    Volumes cannot be replaced in one step; after a power cut between two of them, the checksums tell.
+    """
+    final = [target.with_name(path.name) for path in paths]
+    for path, place in reversed(list(zip(paths, final, strict=True))):
+        path.replace(place)
+    for stale in {target, *existing_volumes(target)} - set(final):
+        stale.unlink(missing_ok=True)
+    return tuple(final)
+
+
+@contextlib.contextmanager
+def _temporary_folder(target: Path) -> Iterator[Path]:
+    """A folder beside ``target``; one that a killed build left is removed first."""
+    folder = target.with_name(f".{target.name}.part")
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _disk_named(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{target} cannot be written",
+            why=error.strerror or str(error),
+            do="free some space (twice the size of the archive), or choose a folder you may write to",
+        ) from error
