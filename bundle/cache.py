@@ -61,7 +61,7 @@ class Cache:
             return self._verified[pinned.sha256]
         if not path.is_file():
             return None
-        if path.stat().st_size != pinned.size_bytes or file_sha256(path) != pinned.sha256:
+        if pinned.size_bytes not in (0, path.stat().st_size) or file_sha256(path) != pinned.sha256:
             path.unlink()
             return None
         self._verified[pinned.sha256] = path
@@ -76,7 +76,13 @@ class Cache:
         return path
 
     def clean(self) -> int:
-        """Delete everything in the cache and return how many bytes that freed."""
-        freed = sum(path.stat().st_size for path in self.root.rglob("*") if path.is_file())
-        shutil.rmtree(self.root)
+        """Delete what builds put into the cache and return how many bytes that freed.
+
+        Only folders of ours: ``--cache`` may name a folder that holds other things too.
+        """
+        freed = 0
+        for name in ("files", "partial", "engine", "tools", "zig", "builds"):
+            for path in (self.root / name).rglob("*"):
+                freed += path.stat().st_size if path.is_file() and not path.is_symlink() else 0
+            shutil.rmtree(self.root / name, ignore_errors=True)
         return freed

@@ -26,7 +26,8 @@ class PinnedFile:
     name: str
     sha256: str
     """Digest of the whole file, lower-case hex."""
-    size_bytes: int
+    size_bytes: int = 0
+    """0 where only the digest is published."""
     mirror: str = ""
     path: str = ""
     project: str = ""
@@ -82,10 +83,10 @@ def read_lock(recipe: Recipe) -> Lock:
 
 def _check_pin(pinned: PinnedFile, recipe: Recipe, path: Path) -> None:
     """Refuse a file without a digest or without a place it can come from."""
-    if len(pinned.sha256) != 64 or set(pinned.sha256) - set("0123456789abcdef") or pinned.size_bytes <= 0:
+    if len(pinned.sha256) != 64 or set(pinned.sha256) - set("0123456789abcdef") or pinned.size_bytes < 0:
         raise UsageError(
             f"{path.name}: {pinned.name} has no digest",
-            why=f"sha256 is {pinned.sha256!r}, size {pinned.size_bytes}",
+            why=f"its sha256 is {pinned.sha256!r}",
             do="run: python build.py lock",
         )
     if bool(pinned.project) == bool(pinned.mirror and pinned.path):

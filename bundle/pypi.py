@@ -55,7 +55,12 @@ def list_files(index_url: str, project: str) -> tuple[IndexFile, ...]:
     try:
         with PyPISimple(index_url) as client:
             page = client.get_project_page(project, timeout=TIMEOUT_S)
-    except (requests.RequestException, NoSuchProjectError, UnsupportedContentTypeError, UnsupportedRepoVersionError) as error:
+    except (
+        requests.RequestException,
+        NoSuchProjectError,
+        UnsupportedContentTypeError,
+        UnsupportedRepoVersionError,
+    ) as error:
         raise SourceError(
             f"the package index does not list {project}", why=f"{type(error).__name__}: {error}", do="try another index"
         ) from error

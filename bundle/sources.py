@@ -1,0 +1,216 @@
+"""Pinned files from whichever source has them: mirrors in order, then package indexes, or the cache alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bundle.cache import Cache
+from bundle.errors import BundleError, DigestMismatch, SourceError, StorageError
+from bundle.lock import Lock, PinnedFile
+from bundle.log import Log, human_bytes
+from bundle.pypi import find_file, own_index
+from bundle.recipe import Mirror, Recipe
+
+if TYPE_CHECKING:
+    from oneclick.download import DownloadError, Progress, RemoteFile, Source
+
+CONNECTIONS_AT_ONCE = 4
+"""Files fetched in parallel; what public mirrors take from one address without complaint."""
+
+
+class Sources:
+    """Gives pinned files: from the cache, else from the recipe's mirrors and the package indexes.
+
+    mirrors: ``auto`` (whichever answers first), ``cn`` or ``global``: which group is asked first. The other
+    group stays behind it, and the maintainer's own package index is always the last resort.
+    """
+
+    def __init__(
+        self, recipe: Recipe, lock: Lock, cache: Cache, log: Log, *, mirrors: str = "auto", offline: bool = False
+    ) -> None:
+        self._recipe, self._lock, self.cache, self._log = recipe, lock, cache, log
+        self._mirrors, self._offline = mirrors, offline
+        self._orders: dict[str, list[str]] = {}
+        self._order_lock = threading.Lock()
+        self._cancel = threading.Event()
+
+    def fetch(self, name: str) -> Path:
+        """Return the verified path of the locked file ``name``, downloading it if need be.
+
+        Raises SourceError when the lock does not pin it or no source gives it, DigestMismatch when every
+        source gives other bytes, StorageError when the disk does not take it.
+        """
+        if name not in {pinned.name for pinned in self._lock.file}:
+            raise SourceError(
+                f"{name} is not pinned",
+                why=f"{self._lock.path.name} has no digest of it, and nothing unpinned is ever taken",
+                do="run: python build.py lock (on a network that reaches its source)",
+            )
+        return self.fetch_pinned(self._lock.get(name))
+
+    def fetch_any(self, need: str) -> tuple[PinnedFile, Path]:
+        """Return the first file that satisfies ``need``: from the cache if one is there, else from its sources."""
+        alternatives = self._lock.alternatives(need)
+        for pinned in alternatives:
+            if path := self.cache.find(pinned):
+                return pinned, path
+        problems: list[BundleError] = []
+        for pinned in alternatives:
+            try:
+                return pinned, self.fetch_pinned(pinned)
+            except SourceError as error:
+                problems.append(error)
+        why = "\n".join(f"{problem.what}\n{problem.why}" for problem in problems)
+        raise SourceError(
+            f"nothing that gives {need} could be had",
+            why=why or f"{self._lock.path.name} pins no file for it",
+            do="check the network or the mirrors in the recipe; what arrived is kept for the next run",
+        )
+
+    def fetch_all(self, files: Sequence[PinnedFile]) -> dict[PinnedFile, Path]:
+        """Return all ``files`` (pinned -> verified path), several at once; every problem is reported together."""
+        self.require_cached(files)
+        problems: list[BundleError] = []
+
+        def one(pinned: PinnedFile) -> Path | None:
+            try:
+                return self.fetch_pinned(pinned)
+            except BundleError as error:
+                problems.append(error)
+                return None
+
+        with ThreadPoolExecutor(CONNECTIONS_AT_ONCE) as pool:
+            try:
+                paths = list(pool.map(one, files))
+            except KeyboardInterrupt:
+                self._cancel.set()
+                raise
+        if problems:
+            worst = max(problems, key=lambda problem: problem.exit_code)
+            why = "\n".join(f"{problem.what}: {problem.why}" for problem in problems)
+            raise type(worst)(f"{len(problems)} of {len(files)} files could not be had", why=why, do=worst.do)
+        return {pinned: path for pinned, path in zip(files, paths, strict=True) if path is not None}
+
+    def require_cached(self, files: Iterable[PinnedFile]) -> None:
+        """Offline: raise SourceError naming all of ``files`` that the cache lacks; online: nothing."""
+        missing = [pinned for pinned in files if self._offline and self.cache.find(pinned) is None]
+        if missing:
+            raise SourceError(
+                f"offline, and {len(missing)} file(s) are not in the cache",
+                why="\n".join(f"{pinned.name}  {human_bytes(pinned.size_bytes)}" for pinned in missing),
+                do=f"run once without --offline, or copy the files into {self.cache.root}",
+            )
+
+    def fetch_pinned(self, pinned: PinnedFile) -> Path:
+        """Return the verified path of ``pinned``."""
+        if path := self.cache.find(pinned):
+            return path
+        self.require_cached([pinned])
+        from oneclick.download import AllSourcesFailed, Cancelled, DigestDiffers, DownloadError, RemoteFile
+
+        remote = RemoteFile(
+            name=pinned.name,
+            size_bytes=pinned.size_bytes or None,
+            sha256=pinned.sha256,
+            sources=self._sources_of(pinned),
+        )
+        partial = self.cache.partial_dir / pinned.sha256[:16] / pinned.name
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        self._log.line(
+            f"download {pinned.name}" + (f" ({human_bytes(pinned.size_bytes)})" if pinned.size_bytes else "")
+        )
+        try:
+            self._download(remote, partial)
+        except AllSourcesFailed as error:
+            raise _no_source(pinned, error) from error
+        except DigestDiffers as error:
+            raise DigestMismatch(
+                f"{pinned.name} is not the file the lock pins",
+                why=f"its sha256 is {error.got}, expected {error.expected}; kept as {partial.parent / error.kept.name}",
+                do="build again; if it repeats, the file changed upstream: check it, then run build.py lock",
+            ) from error
+        except Cancelled as error:
+            raise KeyboardInterrupt from error
+        except DownloadError as error:
+            raise StorageError(
+                f"{pinned.name} cannot be stored", why=str(error), do="make room, or choose another --cache DIR"
+            ) from error
+        path = self.cache.add(pinned, partial)
+        partial.parent.rmdir()
+        return path
+
+    def _download(self, remote: RemoteFile, partial: Path) -> None:
+        from oneclick.download import download
+
+        with self._log.bar(remote.name, remote.size_bytes) as bar:
+
+            def show(progress: Progress) -> None:
+                bar.at(progress.done_bytes, progress.total_bytes)
+
+            download(
+                remote,
+                partial,
+                progress=show,
+                cancel=self._cancel,
+                on_event=lambda event: self._log.line(f"{remote.name}: {event}"),
+            )
+
+    def _sources_of(self, pinned: PinnedFile) -> list[Source]:
+        """Return where ``pinned`` can come from, the best place first."""
+        from oneclick.download import Source
+
+        if pinned.mirror:
+            return [
+                Source(name=_host(address), url=address + pinned.path)
+                for address in self._ordered(pinned.mirror, pinned.path)
+            ]
+
+        def lookup(index_url: str) -> str:
+            try:
+                return find_file(index_url, pinned.project, pinned.name).url
+            except SourceError as error:
+                raise LookupError(f"{error.what}: {error.why}") from error
+
+        return [
+            Source(name=_host(index_url), url=lambda index_url=index_url: lookup(index_url))  # type: ignore[misc]
+            for index_url in self._ordered("pypi", f"{pinned.project}/")
+        ]
+
+    def _ordered(self, kind: str, path: str) -> list[str]:
+        """Return the addresses of a kind of mirror; with ``auto`` in the order in which they answer for ``path``."""
+        with self._order_lock:
+            if kind not in self._orders:
+                self._orders[kind] = self._order(kind, path)
+            return self._orders[kind]
+
+    def _order(self, kind: str, path: str) -> list[str]:
+        mirror = self._recipe.mirrors.get(kind, Mirror())
+        world = [*mirror.world, own_index()] if kind == "pypi" else list(mirror.world)
+        if self._mirrors == "cn":
+            return [*mirror.cn, *world]
+        if self._mirrors == "global" or len(mirror.cn) + len(world) < 2:
+            return [*world, *mirror.cn]
+        from oneclick.download import Source, order_by_answer
+
+        asked = [Source(name=address, url=address + path) for address in [*world, *mirror.cn]]
+        return [source.name for source in order_by_answer(asked)]
+
+
+def _host(address: str) -> str:
+    """Return the host of an address, which is what people know a source by."""
+    from urllib.parse import urlsplit
+
+    return urlsplit(address).hostname or address
+
+
+def _no_source(pinned: PinnedFile, error: DownloadError) -> SourceError:
+    table = "\n".join(f"       {name}: {reason}" for name, reason in error.reasons())
+    return SourceError(
+        f"no source gives {pinned.name}",
+        why="each one was tried:\n" + table,
+        do="check the network, or add a mirror to the recipe; what arrived is kept for the next run",
+    )
