@@ -80,6 +80,24 @@ def unpack_tar(path: Path, target: Path, *, select: Select | None = None, max_by
 
 
 @contextlib.contextmanager
+def read_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open the zip or wheel at ``path`` for reading members in memory; names, sizes and overlaps are checked first.
+
+    Raises BadArchive for what unpack_zip refuses, also for damage found inside the ``with`` block.
+    """
+    with _opened(path) as file, _damage_named(path):
+        _check_directory_size(path, file)
+        with zipfile.ZipFile(file) as archive:
+            infos = archive.infolist()
+            _check_overlap(path, infos, archive.start_dir)
+            limits = _Limits(path, path.stat().st_size, MAX_BYTES)
+            for info in infos:
+                _check_zip_entry(path, info)
+                limits.check(_Member(_zip_name(path, info), info.file_size, (), is_folder=info.is_dir()))
+            yield archive
+
+
+@contextlib.contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         file = path.open("rb")

@@ -19,7 +19,7 @@ from bundle.errors import StorageError, UsageError
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-MIN_VOLUME_BYTES = 64 << 20
+MIN_VOLUME_BYTES = 64_000_000
 """Smaller volumes of a 3.5 GB pack would be a folder of loose files that nobody can download by hand."""
 MAX_VOLUMES = 999
 
@@ -31,7 +31,7 @@ def check_volume_size(size_bytes: int) -> None:
     if size_bytes < MIN_VOLUME_BYTES:
         raise UsageError(
             f"volumes of {size_bytes} bytes are too small",
-            why=f"the smallest volume size is {MIN_VOLUME_BYTES >> 20} MB",
+            why=f"the smallest volume size is {MIN_VOLUME_BYTES // 1_000_000} MB",
             do="give --volume-size 64m or more, for instance 2g",
         )
 
