@@ -1,0 +1,51 @@
+"""What the three .bat files start: ``python -m oneclick [download|doctor] [options]``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from oneclick import console, messages
+from oneclick.errors import OneClickError
+from oneclick.folder import BundleFolder
+from oneclick.logs import start_logging
+from oneclick.settings import read_settings
+
+
+def main(arguments: list[str]) -> int:
+    """Run the sub-command in ``arguments``; return 0, or 1 when the user has to do something first."""
+    folder = BundleFolder.of_this_program()
+    messages.set_language(read_settings(folder.settings).language)
+    console.prepare(messages.say("launcher.title"))
+    start_logging(folder.logs)
+    window = console.Console()
+    try:
+        return _run(folder, arguments, window)
+    except OneClickError as error:
+        logging.getLogger("oneclick").error("stopped: %s", error.both()[1])
+        window.bad(str(error))
+    except KeyboardInterrupt:
+        window.line(messages.say("launcher.stopped"))
+        return 0
+    except Exception as error:
+        logging.getLogger("oneclick").exception("stopped by a bug")
+        window.bad(messages.say("launcher.unexpected", reason=f"{type(error).__name__}: {error}"))
+    return 1
+
+
+def _run(folder: BundleFolder, arguments: list[str], window: console.Console) -> int:
+    if arguments[:1] == ["download"]:
+        from oneclick.download import run_download_command
+
+        return run_download_command(folder.root, arguments[1:])
+    if arguments[:1] == ["doctor"]:
+        from oneclick.doctor import run_doctor
+
+        return run_doctor(folder, window)
+    from oneclick.launcher import Launcher
+
+    return Launcher(folder, arguments, window).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,53 @@
+"""Where everything of an extracted bundle lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class BundleFolder:
+    """The folder that ``一键运行.bat`` lies in; every path we ever write is inside it."""
+
+    root: Path
+
+    @classmethod
+    def of_this_program(cls) -> BundleFolder:
+        """Return the folder this program was extracted to: ``ROOT/app/oneclick/folder.py`` or the zip in ``ROOT/app``.
+
+        The working directory is not asked: a double-click as administrator starts in System32.
+        """
+        here = Path(__file__).absolute()
+        app = next((parent for parent in here.parents if parent.name == "app"), here.parents[1])
+        return cls(app.parent)
+
+    @property
+    def settings(self) -> Path:
+        return self.root / "设置.toml"
+
+    @property
+    def bundle_json(self) -> Path:
+        return self.root / "bundle.json"
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "MANIFEST.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "诊断报告.txt"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def running(self) -> Path:
+        """Who serves from this folder right now; see ``instance``."""
+        return self.logs / "running.json"
+
+    @property
+    def remembered(self) -> Path:
+        """What was measured once on this PC; see ``remembered``."""
+        return self.logs / "remembered.json"

@@ -1,0 +1,46 @@
+"""Log files in ``logs/``: UTF-8, rotating, without anything a user or the model wrote."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import sys
+import threading
+from pathlib import Path
+
+MAX_BYTES = 1 << 20
+KEPT_FILES = 3
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def start_logging(folder: Path) -> bool:
+    """Log everything of this process to ``oneclick.log`` in ``folder``; return False where it cannot be written.
+
+    A read-only folder must not stop the program: then only warnings go anywhere, to the window.
+    """
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    logging.raiseExceptions = False
+    try:
+        folder.mkdir(exist_ok=True)
+        handler: logging.Handler = logging.handlers.RotatingFileHandler(
+            str(folder / "oneclick.log"), maxBytes=MAX_BYTES, backupCount=KEPT_FILES, encoding="utf-8"
+        )
+    except OSError:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter(FORMAT))
+    root.addHandler(handler)
+    _log_what_nobody_caught()
+    return isinstance(handler, logging.FileHandler)
+
+
+def _log_what_nobody_caught() -> None:
+    """Keep the traceback of a thread that died; the main thread's is logged where it is told to the user."""
+
+    def in_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None:
+            caught = (args.exc_type, args.exc_value, args.exc_traceback)
+            logging.getLogger("oneclick").error("uncaught in %s", args.thread, exc_info=caught)
+
+    threading.excepthook = in_thread

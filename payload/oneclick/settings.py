@@ -1,0 +1,339 @@
+"""``设置.toml``: what a user may choose; a wrong line costs that line only, never the start."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Callable, Mapping, Sequence
+from urllib.parse import urlsplit
+
+from oneclick.messages import both, say
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+THREADS_PHYSICAL = "physical"
+THREADS_AUTO = "auto"
+MAX_CONTEXT = 8192
+MIN_CONTEXT = 256
+MAX_THREADS = 256
+LANGUAGES = ("auto", "zh", "en")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One line of the file that could not be followed."""
+
+    line: int
+    """Counted from 1; 0 where the whole file is meant."""
+    key: str
+    """Into the message table of ``messages/settings.py``."""
+    values: Mapping[str, object]
+
+    def __str__(self) -> str:
+        return say(self.key, line=self.line, **self.values)
+
+    def both(self) -> tuple[str, str]:
+        """Return the Chinese and the English sentence."""
+        return both(self.key, line=self.line, **self.values)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values in force; defaults are those of a missing file."""
+
+    port: int = 8000
+    port_is_fixed: bool = False
+    """True where a person named the port: then a taken one is an error, not a reason to take another."""
+    host: str = "127.0.0.1"
+    model: str = ""
+    """A catalogue name (``q4_0``), a file name in the folder or a path; empty: whatever lies in the folder."""
+    context: int = 0
+    """Tokens; 0 lets the program choose."""
+    threads: int | str = THREADS_PHYSICAL
+    """A number, ``physical`` (one per core) or ``auto`` (measured once)."""
+    browser: bool = True
+    language: str = "auto"
+    mirrors: tuple[str, ...] = ()
+    """Further addresses of the model file itself, tried first."""
+    allowed_origins: tuple[str, ...] = ()
+    api_key: str = ""
+    log_prompts: bool = False
+    problems: tuple[Problem, ...] = field(default=(), compare=False)
+
+
+class BadValue(Exception):
+    """What a checker raises: the key of the sentence about the value."""
+
+
+def _port(value: Any) -> int:
+    return _whole_number(value, 1, 65535)
+
+
+def _whole_number(value: Any, low: int, high: int) -> int:
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise BadValue("settings.want_number", {"low": low, "high": high})
+    return value
+
+
+def _context(value: Any) -> int:
+    return 0 if value in (0, "auto") else _whole_number(value, MIN_CONTEXT, MAX_CONTEXT)
+
+
+def _threads(value: Any) -> int | str:
+    if value == 0:
+        return THREADS_PHYSICAL
+    if isinstance(value, str) and value.strip().lower() in (THREADS_PHYSICAL, THREADS_AUTO):
+        return value.strip().lower()
+    try:
+        return _whole_number(value, 1, MAX_THREADS)
+    except BadValue:
+        raise BadValue("settings.want_threads", {"high": MAX_THREADS}) from None
+
+
+def _yes_no(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "yes", "on", "是", "开"):
+        return True
+    if isinstance(value, str) and value.lower() in ("false", "no", "off", "否", "关"):
+        return False
+    raise BadValue("settings.want_yes_no", {})
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise BadValue("settings.want_text", {})
+    return value.strip()
+
+
+def _language(value: Any) -> str:
+    if value not in LANGUAGES:
+        raise BadValue("settings.want_one_of", {"choices": ", ".join(LANGUAGES)})
+    return str(value)
+
+
+def _host(value: Any) -> str:
+    host = _text(value)
+    return "127.0.0.1" if host in ("", "localhost") else host
+
+
+def _addresses(value: Any) -> tuple[str, ...]:
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
+        raise BadValue("settings.want_addresses", {})
+    for one in values:
+        if urlsplit(one).scheme not in ("http", "https") or not urlsplit(one).netloc:
+            raise BadValue("settings.want_addresses", {})
+    return tuple(values)
+
+
+def _origins(value: Any) -> tuple[str, ...]:
+    return tuple(one.rstrip("/") for one in _addresses(value))
+
+
+CHECKS: dict[str, Callable[[Any], Any]] = {
+    "port": _port,
+    "host": _host,
+    "model": _text,
+    "context": _context,
+    "threads": _threads,
+    "browser": _yes_no,
+    "language": _language,
+    "mirrors": _addresses,
+    "allowed_origins": _origins,
+    "api_key": _text,
+    "log_prompts": _yes_no,
+}
+"""Key of the file -> what turns a TOML value into the setting or raises BadValue."""
+
+
+def read_settings(path: Path) -> Settings:
+    """Read the settings at ``path``; a missing file means defaults.
+
+    Whatever cannot be followed is in ``problems`` and its default is used: a typing error must not keep anyone
+    from starting.
+    """
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return Settings()
+    except OSError as error:
+        return Settings(problems=(Problem(0, "settings.unreadable", {"reason": error.strerror or str(error)}),))
+    return parse_settings(decode(raw))
+
+
+def decode(raw: bytes) -> str:
+    """Decode what Windows' editors write: UTF-8 with or without BOM, UTF-16, or the Chinese code page."""
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return raw.decode("utf-16", errors="replace")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("gb18030", errors="replace")
+
+
+def parse_settings(text: str) -> Settings:
+    """Return the settings that ``text`` asks for."""
+    values, problems = _parse_toml(text)
+    accepted: dict[str, Any] = {}
+    for key, value in values.items():
+        line = line_of(text, key)
+        if key not in CHECKS:
+            problems.append(_unknown_key(line, key))
+            continue
+        try:
+            accepted[key] = CHECKS[key](value)
+        except BadValue as bad:
+            sentence, more = bad.args
+            values_of_sentence = {"name": key, "value": repr(value), "default": getattr(Settings(), key), **more}
+            problems.append(Problem(line, sentence, values_of_sentence))
+    accepted["port_is_fixed"] = "port" in accepted
+    problems.sort(key=lambda problem: problem.line)
+    return replace(Settings(), problems=tuple(problems), **accepted)
+
+
+def _unknown_key(line: int, key: str) -> Problem:
+    near = difflib.get_close_matches(key.lower().replace("-", "_"), CHECKS, n=1, cutoff=0.6)
+    if near:
+        return Problem(line, "settings.unknown_key_near", {"name": key, "near": near[0]})
+    return Problem(line, "settings.unknown_key", {"name": key, "known": ", ".join(CHECKS)})
+
+
+def _parse_toml(text: str) -> tuple[dict[str, Any], list[Problem]]:
+    """Parse the whole text, or assignment by assignment where that fails, so that one bad line costs one line."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    try:
+        return tomllib.loads(text), []
+    except tomllib.TOMLDecodeError:
+        pass
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for line, statement in _statements(text):
+        try:
+            found = tomllib.loads(statement)
+        except tomllib.TOMLDecodeError as error:
+            problems.append(_syntax_problem(line, statement, error))
+            continue
+        for key, value in found.items():
+            if key in values:
+                problems.append(Problem(line, "settings.twice", {"name": key}))
+            values[key] = value
+    return values, problems
+
+
+def _statements(text: str) -> list[tuple[int, str]]:
+    """Split ``text`` into (line number, statement); an open ``[`` keeps the following lines together."""
+    statements: list[tuple[int, str]] = []
+    open_list = ""
+    start = 0
+    for number, line in enumerate(text.split("\n"), 1):
+        code = line.strip()
+        if open_list:
+            open_list += "\n" + line
+            if "]" in code:
+                statements.append((start, open_list))
+                open_list = ""
+        elif code and not code.startswith("#"):
+            value = code.partition("=")[2].strip()
+            if value.startswith("[") and "]" not in value:
+                open_list, start = line, number
+            else:
+                statements.append((number, line))
+    if open_list:
+        statements.append((start, open_list))
+    return statements
+
+
+FULL_WIDTH = "＝“”‘’，［］　：＂＇"
+"""Characters a Chinese keyboard gives for the ones TOML wants."""
+
+
+def _syntax_problem(line: int, statement: str, error: Exception) -> Problem:
+    """Name the usual mistakes of people who edit this file in Notepad."""
+    code = statement.split("#")[0]
+    key, equals, value = code.partition("=")
+    if any(char in FULL_WIDTH for char in code):
+        wrong = "".join(char for char in FULL_WIDTH if char in code)
+        return Problem(line, "settings.full_width", {"wrong": wrong})
+    if equals and "\\" in value and '"' in value:
+        return Problem(line, "settings.backslash", {"better": f"{key.strip()} = '{value.strip().strip(chr(34))}'"})
+    if equals and value.strip() and not value.strip().startswith(('"', "'", "[")):
+        return Problem(line, "settings.quotes", {"better": f"{key.strip()} = '{value.strip()}'"})
+    return Problem(line, "settings.syntax", {"reason": str(error)})
+
+
+def line_of(text: str, key: str) -> int:
+    """Return the line (from 1) that assigns ``key``, 0 where none does."""
+    pattern = re.compile(rf"""\s*["']?{re.escape(key)}["']?\s*(=|\.)|\s*\[+\s*["']?{re.escape(key)}["']?""")
+    for number, line in enumerate(text.splitlines(), 1):
+        if pattern.match(line):
+            return number
+    return 0
+
+
+def set_value(path: Path, key: str, value: str | int | bool | Sequence[str]) -> None:
+    """Set ``key`` to ``value`` in the file at ``path``, keeping every comment and every other line.
+
+    The file is replaced only when the new text says what it should: a temporary file beside it is moved over it.
+    Raises KeyError for an unknown key and OSError where the folder cannot be written.
+    """
+    if key not in CHECKS:
+        raise KeyError(key)
+    text = decode(path.read_bytes()) if path.exists() else ""
+    changed = with_value(text, key, value)
+    partial = path.with_name(path.name + ".part")
+    partial.write_bytes(changed.encode("utf-8"))
+    partial.replace(path)
+
+
+def with_value(text: str, key: str, value: str | int | bool | Sequence[str]) -> str:
+    """Return ``text`` with ``key`` set to ``value``: its line changed, else its commented line, else a new line."""
+    newline = "\r\n" if "\r\n" in text else "\n"
+    lines = text.replace("\r\n", "\n").split("\n")
+    assignment = f"{key} = {_toml(value)}"
+    for start, statement in _statements("\n".join(lines)):
+        if re.match(rf"\s*{re.escape(key)}\s*[=＝]", statement):
+            count = statement.count("\n") + 1
+            lines[start - 1 : start - 1 + count] = [assignment]
+            return newline.join(lines)
+    commented = re.compile(rf"\s*#\s*{re.escape(key)}\s*=")
+    for number, line in enumerate(lines):
+        if commented.match(line):
+            lines.insert(number + 1, assignment)
+            return newline.join(lines)
+    if lines and not lines[-1]:
+        lines.pop()
+    return newline.join([*lines, assignment, ""])
+
+
+def _toml(value: str | int | bool | Sequence[str]) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str):
+        return _quoted(value)
+    return "[" + ", ".join(_quoted(one) for one in value) + "]"
+
+
+def _quoted(text: str) -> str:
+    """Quote ``text`` for TOML; single quotes keep a Windows path's backslashes readable."""
+    if "'" not in text and text.isprintable():
+        return f"'{text}'"
+    escaped = "".join(
+        {"\\": "\\\\", '"': '\\"'}.get(char, char if char.isprintable() else f"\\u{ord(char):04X}") for char in text
+    )
+    return f'"{escaped}"'
+
+
+def explicit(settings: Settings, **changes: Any | None) -> Settings:
+    """Return ``settings`` with the ``changes`` of a command line or environment; None changes nothing."""
+    return replace(settings, **{key: value for key, value in changes.items() if value is not None})
