@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import bundle.engine as engine_package
 from bundle.engine import tools as tools_module
 from bundle.engine.compile import BuildTree, CompileFailed, compile_level, unpack_tree
 from bundle.engine.patches import patch_files
@@ -47,8 +46,8 @@ def build_engine(
     """
     required_files(request)
     engines = cache_dir / "engine"
-    folder = engines / input_digest(request, fetch)[:24]
-    wheels = _cached_wheels(folder, request)
+    folder = _cache_folder(request, fetch, cache_dir)
+    wheels = _read_wheels(folder, request)
     if wheels:
         return wheels
     engines.mkdir(parents=True, exist_ok=True)
@@ -63,14 +62,23 @@ def build_engine(
                 module = compile_level(request, LEVELS[name], tree, tools, cache_dir / "zig", log_file)
                 (made / name).mkdir(parents=True)
                 pack_wheel(request, tree, module, made / name)
-        except CompileFailed:
+        except CompileFailed as error:
             kept = engines / "last-failure.log"
             shutil.copyfile(log_file, kept)
-            raise CompileFailed(kept, 1) from None
+            raise CompileFailed(kept, error.returncode) from None
         _write_digests(made)
         shutil.rmtree(folder, ignore_errors=True)  # a damaged entry
         made.rename(folder)
-    return _cached_wheels(folder, request)
+    return _read_wheels(folder, request)
+
+
+def cached_wheels(request: EngineRequest, fetch: Fetch, cache_dir: Path) -> list[Path]:
+    """Wheels of ``request`` that an earlier build compiled; empty when there are none. Nothing is compiled."""
+    return _read_wheels(_cache_folder(request, fetch, cache_dir), request)
+
+
+def _cache_folder(request: EngineRequest, fetch: Fetch, cache_dir: Path) -> Path:
+    return cache_dir / "engine" / input_digest(request, fetch)[:24]
 
 
 def input_digest(request: EngineRequest, fetch: Fetch) -> str:
@@ -78,7 +86,7 @@ def input_digest(request: EngineRequest, fetch: Fetch) -> str:
 
     CPython's headers are left out on purpose: any source of one minor version gives the same bytes (see headers.py).
     """
-    here = Path(engine_package.__file__).parent
+    here = Path(__file__).parent
     parts = {
         "python": request.tag,
         "levels": {name: LEVELS[name].flags for name in request.levels},
@@ -134,7 +142,7 @@ def _has_openblas(request: EngineRequest) -> bool:
     return request.openblas and request.version in OPENBLAS_VERSIONS
 
 
-def _cached_wheels(folder: Path, request: EngineRequest) -> list[Path]:
+def _read_wheels(folder: Path, request: EngineRequest) -> list[Path]:
     """The wheels in ``folder``, or nothing when one is missing or not as it was written."""
     try:
         digests: dict[str, str] = json.loads((folder / "digests.json").read_text(encoding="utf-8"))
