@@ -168,6 +168,7 @@ class CompileFailed(BundleError):
     """The compiler, CMake or Ninja ended with an error; ``log_file`` has all they said."""
 
     def __init__(self, log_file: Path, returncode: int) -> None:
+        self.returncode = returncode
         lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines()
         errors = [line for line in lines if "error:" in line.lower() or "CMake Error" in line][:4]
         tail = [line for line in lines if line.strip()][-8:]

@@ -48,7 +48,7 @@ def count_features(binary: Path) -> Counter[str]:
     features: dict[int, list[int]] = {}
     for code in _code_sections(binary):
         for instruction in Decoder(64, code):
-            kind = instruction.code
+            kind = int(instruction.code)
             instructions[kind] += 1
             # tzcnt is `rep bsf` to CPUs without BMI1: compilers use it for plain x86-64 where both agree.
             if kind not in features:
