@@ -1,0 +1,165 @@
+"""What the server says: errors of its interface, and why the model's worker ended."""
+
+from __future__ import annotations
+
+from oneclick.messages import Table
+
+TABLE: Table = {
+    # States that pass by themselves.
+    "not_ready": (
+        "模型还没有准备好（{phase}），请稍等片刻再试。",
+        "The model is not ready yet ({phase}). Please try again in a moment.",
+    ),
+    "queue_full": (
+        "排队的请求已有 {limit} 个，请等前面的回答完成后再试。",
+        "{limit} requests are waiting already. Please try again when they are done.",
+    ),
+    "closing": ("程序正在关闭。", "The program is being closed."),
+    "model_changed": ("模型已更换，请重新发送。", "The model was changed. Please send your message again."),
+    "worker_died": (
+        "模型进程意外退出，正在自动重新启动，请重新发送。原因：{chinese}",
+        "The model process ended unexpectedly and is being restarted; please send your message again. Why: {english}",
+    ),
+    "failed": (
+        "模型无法使用：{chinese}",
+        "The model cannot be used: {english}",
+    ),
+    # Requests that cannot be answered.
+    "json": ("请求不是有效的 JSON：{reason}", "The request is not valid JSON: {reason}"),
+    "json_object": ("请求必须是一个 JSON 对象。", "The request must be a JSON object."),
+    "json_depth": ("JSON 嵌套超过 {limit} 层。", "The JSON is nested deeper than {limit} levels."),
+    "type": ("参数 {name} 的类型不对，应为 {wanted}。", "The parameter {name} has the wrong type; {wanted} is needed."),
+    "range": (
+        "参数 {name} 超出范围，应在 {low} 到 {high} 之间。",
+        "The parameter {name} is out of range; it must be between {low} and {high}.",
+    ),
+    "stop": (
+        "stop 应为一个字符串，或最多 {limit} 个字符串的数组。",
+        "stop must be a string or an array of at most {limit} strings.",
+    ),
+    "messages_type": ("缺少 messages 数组。", "The array messages is missing."),
+    "messages_empty": ("messages 是空的，至少要有一条消息。", "messages is empty; at least one message is needed."),
+    "messages_many": ("消息超过 {limit} 条。", "There are more than {limit} messages."),
+    "role": (
+        "{where}.role 无效，可用：system、developer、user、assistant、tool、function。",
+        "{where}.role is not valid; use system, developer, user, assistant, tool or function.",
+    ),
+    "content_type": (
+        "{where} 应为字符串或文本片段的数组。",
+        "{where} must be a string or an array of text parts.",
+    ),
+    "part": (
+        "{where} 里有这个模型不支持的内容，只支持文字。",
+        "{where} has content this model does not support; only text is.",
+    ),
+    "image": (
+        "这个模型只懂文字，看不了图片。",
+        "Invalid content type. image_url is only supported by certain models. This model reads text only.",
+    ),
+    "tool_call": (
+        "{where}.tool_calls 无效：每一项都要有 function.name。",
+        "{where}.tool_calls is not valid: each needs function.name.",
+    ),
+    "tools": ("tools 应为最多 {limit} 项的数组。", "tools must be an array of at most {limit} items."),
+    "tool": ("tools 的每一项都要有 function.name。", "Each of the tools needs function.name."),
+    "json_schema": (
+        "不支持 json_schema，请改用 json_object。",
+        "json_schema is not supported; use json_object.",
+    ),
+    "prompt_type": ("prompt 应为一个字符串。", "prompt must be a string."),
+    "unsupported": ("不支持参数 {name}。", "The parameter {name} is not supported."),
+    "context": (
+        "内容太长：最新的一轮对话连同系统提示共 {prompt_tokens} 个 token，最多 {limit} 个。请缩短后重发。",
+        (
+            "Too long: the newest turn and the system message have {prompt_tokens} tokens, at most {limit} fit. "
+            "This model's maximum context length is limited; please shorten your message."
+        ),
+    ),
+    "body": ("请求超过 {limit_mib} MiB。", "The request is larger than {limit_mib} MiB."),
+    # Who may ask.
+    "host": (
+        "拒绝访问：地址不是本机。请用 http://127.0.0.1 加端口号访问。",
+        "Refused: the address is not this computer's. Use http://127.0.0.1 and the port.",
+    ),
+    "origin": (
+        "拒绝网页 {origin} 的访问。若信任它，请把它加进 设置.toml 的 allowed_origins。",
+        "Refused for the web page {origin}. If you trust it, add it to allowed_origins in 设置.toml.",
+    ),
+    "api_key": ("API 密钥不对或没有填写。", "The API key is wrong or missing."),
+    "page_token": (
+        "只有本程序的网页可以这样做，请刷新页面后再试。",
+        "Only this program's own page may do that. Reload the page and try again.",
+    ),
+    # Paths.
+    "path": (
+        "没有 {path} 这个地址。API 地址请填 {base}（或 {base}/v1）。",
+        "There is no {path} here. Use {base} (or {base}/v1) as the API's address.",
+    ),
+    "method": ("这个地址不支持该请求方式，可用：{allowed}。", "This address does not take that method; use {allowed}."),
+    "not_offered": (
+        "{path}：这个模型只会文字对话，没有这项功能。",
+        "{path}: this model only chats in text, it does not offer that.",
+    ),
+    "no_downloads": ("现在没有可以下载的模型。", "There is no model to download now."),
+    "download_action": (
+        "action 应为 start 或 pause，model 应为模型编号。",
+        "action must be start or pause, and model a model's id.",
+    ),
+    # Failures of ours.
+    "engine_error": ("推理引擎出错：{reason}", "The engine failed: {reason}"),
+    "bug": (
+        "程序内部出错（{request_id}），详情见 logs 文件夹。",
+        "Something went wrong inside the program ({request_id}); see the logs folder.",
+    ),
+    # Loading the model.
+    "engine_import": (
+        "推理引擎无法启动：{reason}。请完整解压后再运行；若仍不行，请运行“环境诊断.bat”。",
+        (
+            "The engine does not start: {reason}. Extract the whole archive and try again; "
+            "if that does not help run 环境诊断.bat."
+        ),
+    ),
+    "model_refused": (
+        "模型 {name} 无法载入：{reason}。文件可能已损坏，请删除后重新下载。",
+        "The model {name} cannot be loaded: {reason}. The file may be damaged; delete it and download it again.",
+    ),
+    "model_name": (
+        "引擎打不开文件名“{name}”，请改名为 chatglm3-ggml.bin。",
+        "The engine cannot open a file called {name}. Rename it to chatglm3-ggml.bin.",
+    ),
+    # Why the worker ended.
+    "exit_illegal_instruction": (
+        "这台电脑的 CPU 不支持引擎所需的指令集（如 AVX2），代码 {code}。请运行“环境诊断.bat”。",
+        "This PC's processor lacks instructions the engine needs (such as AVX2), code {code}. Run 环境诊断.bat.",
+    ),
+    "exit_access_violation": (
+        "引擎访问了无效内存（代码 {code}）。常见原因是模型文件损坏，请重新下载。",
+        "The engine touched memory it must not (code {code}). Often the model file is damaged: download it again.",
+    ),
+    "exit_abort": (
+        "引擎自检失败后退出（代码 {code}）。常见原因是内存不足或模型文件损坏。",
+        "The engine stopped itself (code {code}). Often memory is short or the model file is damaged.",
+    ),
+    "exit_heap": ("引擎的内存数据被破坏（代码 {code}）。", "The engine's memory was corrupted (code {code})."),
+    "exit_stack": ("引擎的栈空间不足（代码 {code}）。", "The engine ran out of stack (code {code})."),
+    "exit_memory": (
+        "内存不足（代码 {code}）。请关闭其他程序后再试。",
+        "Memory ran out (code {code}). Close other programs and try again.",
+    ),
+    "exit_dll": (
+        "缺少引擎需要的 DLL（代码 {code}）。请重新完整解压。",
+        "A DLL the engine needs is missing (code {code}). Extract the whole archive again.",
+    ),
+    "exit_killed": (
+        "模型进程被强行结束（代码 {code}），可能是内存不足。",
+        "The model process was killed (code {code}), perhaps because memory ran out.",
+    ),
+    "exit_python": (
+        "模型进程内部出错（代码 {code}），详情见 logs 文件夹。",
+        "The model process failed inside (code {code}); see the logs folder.",
+    ),
+    "exit_other": (
+        "模型进程退出，代码 {code}。",
+        "The model process ended with code {code}.",
+    ),
+}

@@ -1,0 +1,117 @@
+"""The worker as a child process: started, spoken to, watched, and never left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+from typing import Any, BinaryIO, Callable, cast
+
+from oneclick.server.frames import BrokenFrame, Message, read_frame, write_frame
+
+log = logging.getLogger("oneclick.server")
+
+_CREATE_NO_WINDOW = 0x08000000
+"""subprocess names it on Windows only."""
+
+OnEvent = Callable[["WorkerProcess", Message], None]
+OnExit = Callable[["WorkerProcess", int], None]
+
+
+class WorkerProcess:
+    """One run of ``oneclick.server.worker``.
+
+    ``on_event`` and ``on_exit`` are called from this object's own thread, the latter once, after the last event.
+    """
+
+    def __init__(self, on_event: OnEvent, on_exit: OnExit) -> None:
+        self._on_event = on_event
+        self._on_exit = on_exit
+        self._lock = threading.Lock()
+        self.last_words: deque[str] = deque(maxlen=40)
+        """The last lines the worker wrote to stderr."""
+        environment = dict(os.environ)
+        # Where the interpreter is the bundle's, its ._pth file lists this folder already and PYTHONPATH is ignored.
+        environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+        environment["PYTHONUTF8"] = "1"
+        # No console of its own to show, and none shared: Ctrl+C is for the HTTP process, which stops us in order.
+        options: Any = {"creationflags": _CREATE_NO_WINDOW} if sys.platform == "win32" else {"start_new_session": True}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "oneclick.server.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            **options,
+        )
+        self._stdin = cast(BinaryIO, self._process.stdin)
+        self._stdout = cast(BinaryIO, self._process.stdout)
+        self._stderr = cast(BinaryIO, self._process.stderr)
+        self._job = _kill_with_us(self._process)
+        self._errors = threading.Thread(target=self._read_errors, name="worker stderr", daemon=True)
+        self._errors.start()
+        self._events = threading.Thread(target=self._read_events, name="worker events", daemon=True)
+        self._events.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, message: Message) -> None:
+        """Send a frame; a worker that is gone is reported by ``on_exit``, not here."""
+        try:
+            with self._lock:
+                write_frame(self._stdin, message)
+        except (OSError, ValueError):
+            log.debug("the worker is gone")
+
+    def stop(self, timeout_s: float = 1.0) -> None:
+        """Ask the worker to exit; kill it when it does not within ``timeout_s``."""
+        self.send({"op": "exit"})
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._events.join(2)
+
+    def kill(self) -> None:
+        """End the worker now, whatever it is doing."""
+        self._process.kill()
+
+    def _read_errors(self) -> None:
+        for line in self._stderr:
+            text = line.decode("utf-8", "replace").rstrip()
+            self.last_words.append(text)
+            log.debug("worker: %s", text)
+        self._stderr.close()
+
+    def _read_events(self) -> None:
+        try:
+            while True:
+                message = read_frame(self._stdout)
+                if message is None:
+                    break
+                self._on_event(self, message)
+        except (BrokenFrame, ValueError, OSError):
+            log.exception("the worker sent something that is not a message")
+            self._process.kill()
+        code = self._process.wait()
+        self._errors.join(2)
+        self._stdout.close()
+        with self._lock, contextlib.suppress(OSError):
+            self._stdin.close()
+        self._on_exit(self, code)
+
+
+def _kill_with_us(process: subprocess.Popen[bytes]) -> object | None:
+    """On Windows, tie the child's life to ours; keep the returned object alive. Elsewhere the child asks itself."""
+    if sys.platform == "win32":
+        from oneclick.server.windows_job import KillOnClose
+
+        return KillOnClose(int(process._handle))
+    return None

@@ -1,0 +1,116 @@
+"""Who may talk to the server: decided from the request's head, before its body is read.
+
+A web page on the internet can make its visitor's browser send requests to 127.0.0.1, and a name of its own can be made
+to point there (DNS rebinding). So the Host header must name this machine, and an Origin header, which browsers
+add to what pages send, must be one of a local page or application.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from typing import Any, Awaitable, Callable, Iterable, MutableMapping
+
+from oneclick.server.api_errors import ApiError
+
+Scope = MutableMapping[str, Any]
+ASGIReceive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+ASGISend = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+MAX_BODY_BYTES = 8 << 20
+LOOPBACK_NAMES = frozenset(("127.0.0.1", "localhost", "[::1]"))
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:@/\\\[\]\s]+)(?::([0-9]{1,5}))?")
+_LOCAL_ORIGIN = re.compile(
+    r"https?://(?:localhost|127\.0\.0\.1|\[::1\]|tauri\.localhost)(?::[0-9]{1,5})?"
+    # Desktop applications' pages: Chatbox and other Electron programs, Tauri, editors.
+    r"|file://|(?:app|tauri|vscode-webview)://[A-Za-z0-9._~-]*",
+    re.IGNORECASE,
+)
+_CORS_HEADERS = frozenset(("authorization", "content-type", "x-requested-with", "x-api-key", "accept", "user-agent"))
+_CORS_PREFIXES = ("x-stainless-", "openai-", "x-oneclick-")
+_EXPOSED = "x-request-id, x-oneclick-dropped-messages, retry-after"
+
+
+def headers_of(scope: Scope) -> dict[str, list[str]]:
+    """Return the request's headers, names in lower case."""
+    headers: dict[str, list[str]] = {}
+    for name, value in scope["headers"]:
+        headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    return headers
+
+
+def host_allowed(values: list[str], extra: frozenset[str], http_version: str) -> bool:
+    """True for exactly one Host header that names this machine; HTTP/1.0 may leave it out.
+
+    Exact names only: ``localhost.`` with a dot, ``evil.localhost`` and ``127.0.0.1.evil.com`` can belong to others.
+    """
+    if not values:
+        return http_version == "1.0"
+    match = _HOST.fullmatch(values[0]) if len(values) == 1 else None
+    if match is None or (match.group(2) and int(match.group(2)) > 65535):
+        return False
+    return match.group(1).lower() in LOOPBACK_NAMES | extra
+
+
+def origin_allowed(origin: str, extra: Iterable[str]) -> bool:
+    """True for the origin of a local page or application, or one the user allowed.
+
+    ``null`` is not: local files share it with sandboxed frames of any website.
+    """
+    return _LOCAL_ORIGIN.fullmatch(origin) is not None or origin.lower() in {one.lower().rstrip("/") for one in extra}
+
+
+def cors_headers(origin: str) -> list[tuple[bytes, bytes]]:
+    """Return what lets the page at ``origin`` read the answer; never with credentials."""
+    return [
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-expose-headers", _EXPOSED.encode()),
+        (b"vary", b"Origin"),
+    ]
+
+
+def preflight_headers(headers: dict[str, list[str]]) -> list[tuple[bytes, bytes]]:
+    """Return the answer to an OPTIONS request of an allowed origin."""
+    asked = [name.strip().lower() for name in ",".join(headers.get("access-control-request-headers", [])).split(",")]
+    granted = [name for name in asked if name in _CORS_HEADERS or name.startswith(_CORS_PREFIXES)]
+    answer = [
+        (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+        (b"access-control-allow-headers", ", ".join(granted).encode("latin-1")),
+        (b"access-control-max-age", b"600"),
+    ]
+    if headers.get("access-control-request-private-network") == ["true"]:
+        # Chrome 104 to 141 asked for it; later ones ask the user.
+        answer.append((b"access-control-allow-private-network", b"true"))
+    return answer
+
+
+def key_given(headers: dict[str, list[str]]) -> str | None:
+    """Return the API key a request carries, as ``Authorization: Bearer`` or ``X-Api-Key``."""
+    for value in headers.get("authorization", []):
+        scheme, _, key = value.partition(" ")
+        if scheme.lower() == "bearer":
+            return key.strip()
+    return next(iter(headers.get("x-api-key", [])), None)
+
+
+def same_secret(given: str | None, wanted: str) -> bool:
+    """Compare in a time that does not tell how much was right."""
+    return given is not None and hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode("utf-8"))
+
+
+def check_head(scope: Scope, headers: dict[str, list[str]], hosts: frozenset[str], origins: Iterable[str]) -> None:
+    """Raise ApiError 403 or 413 for a request that must not reach a handler."""
+    if not host_allowed(headers.get("host", []), hosts, scope["http_version"]):
+        raise ApiError(403, "server.host", code="host_not_allowed", kind="permission_error")
+    found = headers.get("origin", [])
+    if len(found) > 1 or (found and not origin_allowed(found[0], origins)):
+        shown = found[0][:200] if len(found) == 1 else ""
+        raise ApiError(403, "server.origin", code="origin_not_allowed", kind="permission_error", origin=shown)
+    length = headers.get("content-length", ["0"])[0]
+    if not length.isdigit() or int(length) > MAX_BODY_BYTES:
+        raise too_large()
+
+
+def too_large() -> ApiError:
+    """Return the 413."""
+    return ApiError(413, "server.body", code="request_too_large", limit_mib=MAX_BODY_BYTES >> 20)
