@@ -18,7 +18,7 @@ from oneclick.console import Console
 from oneclick.course import Course, in_gib
 from oneclick.errors import OneClickError
 from oneclick.folder import BundleFolder
-from oneclick.instance import Instance, announce, new_instance, running, telling_its_run, withdraw
+from oneclick.instance import Instance, TellRun, announce, new_instance, running, withdraw
 from oneclick.machine import Cpu, Memory, cpu, memory, windows_version
 from oneclick.messages import say
 from oneclick.model_choice import Model, Refused, Wish, catalogue_entry, choose_model, claims_to_be_known
@@ -155,8 +155,8 @@ class Launcher:
             from oneclick.server.app import create_app
             from oneclick.server.serve import run_server
 
-            app = telling_its_run(create_app(runtime), instance.run)
-            run_server(app, [listener], self._stop.requested)
+            app = TellRun(create_app(runtime), instance.run)
+            run_server(app, [listener], self._stop.requested, runtime)
         except BaseException as error:
             logger.exception("the server ended")
             self._server_failure = error
