@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -21,19 +20,19 @@ only for a model that is no file, which the payload rules out before; the two se
 carries and are replaced by our own; the stub is for editors."""
 
 
-def stage_engine(wheels: Sequence[Path], bundle_dir: Path, fetch: Fetch, *, kind: str) -> EngineInfo:
+def stage_engine(
+    wheels: Sequence[Path], bundle_dir: Path, *, python_tag: str, python_dir: Path, kind: str, fetch: Fetch
+) -> EngineInfo:
     """Fill ``app/engine`` and ``licenses/engine`` of ``bundle_dir`` from ``wheels``, the best CPU level first.
 
-    ``bundle_dir``/python must be there already: it says which Python the wheels must fit and which DLLs they may
-    use. kind: ``compile``, ``release`` or ``file``, only written down. fetch is called only for DLLs of Microsoft's
-    C++ runtime that a wheel imports and neither the bundle nor Windows has.
+    python_tag: ``cp310``. python_dir: the bundle's embeddable Python, whose DLLs the engine may use.
+    kind: ``compile``, ``release`` or ``file``, only written down. fetch is called only for DLLs of Microsoft's C++
+    runtime that a wheel imports and neither the bundle nor Windows has.
     Raises UsageError for a wheel that does not fit, BundleError for an engine that could not be loaded.
     """
     engine = bundle_dir / "app" / "engine"
     shared = engine / "shared"
     shared.mkdir(parents=True)
-    python_dir = bundle_dir / "python"
-    python_tag = _python_tag(python_dir)
     levels, infos = [], []
     with tempfile.TemporaryDirectory(dir=engine, prefix="making-", ignore_cleanup_errors=True) as scratch:
         for number, wheel in enumerate(wheels):
@@ -47,18 +46,6 @@ def stage_engine(wheels: Sequence[Path], bundle_dir: Path, fetch: Fetch, *, kind
     if not any(shared.iterdir()):
         shared.rmdir()
     return EngineInfo(version=infos[0].version, kind=kind, openblas=openblas, levels=tuple(levels))
-
-
-def _python_tag(python_dir: Path) -> str:
-    """``cp310`` for a folder with python310.dll."""
-    tags = [found.group(1) for dll in python_dir.glob("*.dll") if (found := re.fullmatch(r"python(3\d+)", dll.stem))]
-    if len(tags) != 1:
-        raise BundleError(
-            f"{python_dir} does not hold one Python",
-            why=f"it has {len(tags)} files named like python310.dll",
-            do="stage the embeddable Python before the engine",
-        )
-    return f"cp{tags[0]}"
 
 
 def _stage_level(wheel: Path, unpacked: Path, engine: Path) -> StagedLevel:
