@@ -1,0 +1,267 @@
+"""A Windows to try the bundle in, on a machine that has none: one Wine prefix, driven through pipes.
+
+The Windows Python needs pipes for standard input and output under Wine, otherwise it cannot initialise its streams.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+
+from bundle.errors import BundleError
+
+CODE_PAGES = {"zh_CN.UTF-8": 936, "en_US.UTF-8": 1252}
+"""Unix locale -> ANSI code page of a prefix made with it."""
+WINDOWS_VERSION = "win10"
+CREATE_TIMEOUT_S = 180.0
+END_TIMEOUT_S = 20.0
+WINESERVERS = ("/usr/lib/wine/wineserver64", "/usr/lib/wine/wineserver", "wineserver")
+
+
+class WineError(BundleError):
+    """Wine is missing or does not do what it should."""
+
+
+class WindowsProgram:
+    """A running Windows program whose output is collected line by line while it runs."""
+
+    def __init__(self, process: subprocess.Popen[bytes], encoding: str) -> None:
+        self.process = process
+        self._encoding = encoding
+        self._printed = b""
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, name="wine output", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert isinstance(self.process.stdout, io.BufferedReader)
+        while chunk := self.process.stdout.read1(1 << 16):
+            with self._changed:
+                self._printed += chunk
+                self._changed.notify_all()
+
+    @property
+    def output(self) -> str:
+        """Everything printed so far; lines that are not UTF-8 (cmd.exe's own) are read in the prefix's code page."""
+        with self._changed:
+            lines = self._printed.split(b"\n")
+        return "\n".join(self._decode(line) for line in lines).replace("\r\n", "\n")
+
+    def _decode(self, line: bytes) -> str:
+        try:
+            return line.decode("utf-8")
+        except UnicodeDecodeError:
+            return line.decode(self._encoding, "replace")
+
+    def wait_for(self, text: str, timeout_s: float = 60.0) -> str:
+        """Wait until ``text`` was printed; return all output. Raises WineError when it does not come."""
+        give_up = time.monotonic() + timeout_s
+        while True:
+            ended = not self._reader.is_alive()
+            output = self.output
+            if text in output:
+                return output
+            if ended or time.monotonic() >= give_up:
+                raise self._no_such_text(text, ended=ended)
+            with self._changed:
+                self._changed.wait(0.05)
+
+    def _no_such_text(self, text: str, *, ended: bool) -> WineError:
+        return WineError(
+            f"the program {'ended' if ended else 'still runs'} without printing {text!r}",
+            why=f"it printed:\n{self.output}",
+            do="run the same .bat under Wine by hand and look",
+        )
+
+    def press_enter(self) -> None:
+        """Answer a ``pause``: end the program's input."""
+        assert self.process.stdin is not None
+        with suppress(OSError):
+            self.process.stdin.close()
+
+    def wait(self, timeout_s: float = 60.0) -> int:
+        """Wait for the end and return the exit code (Unix sees its low byte)."""
+        code = self.process.wait(timeout_s)
+        self._reader.join(5)
+        return code
+
+
+class WinePrefix:
+    """One Windows installation in ``folder``; ``locale`` decides its code page and language."""
+
+    def __init__(self, folder: Path, *, locale: str = "zh_CN.UTF-8") -> None:
+        self.folder = folder
+        self.locale = locale
+        self.code_page = CODE_PAGES[locale]
+        self._wine = shutil.which("wine") or shutil.which("wine64") or ""
+        if not self._wine:
+            raise WineError("Wine is not installed", why="no program named wine", do="install wine64")
+
+    @classmethod
+    @contextmanager
+    def temporary(cls, *, locale: str = "zh_CN.UTF-8") -> Iterator[WinePrefix]:
+        """Give a fresh prefix that is removed afterwards, with everything that ran in it."""
+        with (
+            tempfile.TemporaryDirectory(prefix="wine-") as folder,
+            cls(Path(folder) / "prefix", locale=locale) as prefix,
+        ):
+            yield prefix
+
+    def __enter__(self) -> WinePrefix:
+        self.create()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return the environment Wine runs in: this prefix and locale, no menus, no mono, no gecko, no display."""
+        dropped = ("DISPLAY", "WAYLAND_DISPLAY", "LANGUAGE", "LANG", "MODEL")
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if key not in dropped and not key.startswith(("LC_", "PYTHON"))
+        }
+        return {
+            **kept,
+            "LC_ALL": self.locale,
+            "WINEPREFIX": str(self.folder),
+            "WINEARCH": "win64",
+            "WINEDEBUG": "-all",
+            "WINEDLLOVERRIDES": "mscoree,mshtml,winemenubuilder.exe=",
+            **(more or {}),
+        }
+
+    def create(self) -> None:
+        """Make the prefix unless it is there: Windows 10 with the code page of ``locale``."""
+        if (self.folder / "system.reg").is_file():
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for command in (["wineboot", "--init"], ["winecfg", "-v", WINDOWS_VERSION]):
+            self._run_to_end(command)
+        self._check_code_page()
+
+    def _run_to_end(self, command: Sequence[str]) -> str:
+        done = subprocess.run(
+            [self._wine, *command],
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=CREATE_TIMEOUT_S,
+            check=False,
+        )
+        output = done.stdout.decode("utf-8", "replace")
+        if done.returncode:
+            raise WineError(f"wine {' '.join(command)} failed", why=output.strip() or "no output", do="try it by hand")
+        return output
+
+    def _check_code_page(self) -> None:
+        key = r"HKLM\System\CurrentControlSet\Control\Nls\CodePage"
+        answer = self._run_to_end(["reg", "query", key, "/v", "ACP"])
+        if str(self.code_page) not in answer:
+            raise WineError(
+                f"the Wine prefix does not have code page {self.code_page}",
+                why=f"the locale {self.locale} is missing on this machine: {answer.strip()}",
+                do=f"add {self.locale} to /etc/locale.gen and run locale-gen",
+            )
+
+    def start(
+        self, command: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | None = None
+    ) -> WindowsProgram:
+        """Start a Windows program; ``environment`` is added to the usual one."""
+        process = subprocess.Popen(
+            [self._wine, *command],
+            cwd=cwd,
+            env=self.environment(environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        return WindowsProgram(process, f"cp{self.code_page}")
+
+    def double_click(self, bat: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> WindowsProgram:
+        """Start ``bat`` as a double-click does; what it prints comes through a pipe."""
+        return self.start(["cmd", "/c", bat.name, *arguments], cwd=bat.parent, environment=environment)
+
+    def processes(self) -> dict[int, str]:
+        """Return Unix process id -> command line of every program in this prefix, Wine's own services left out."""
+        wanted = f"WINEPREFIX={self.folder}".encode()
+        found = {}
+        for folder in Path("/proc").iterdir():
+            if not folder.name.isdigit():
+                continue
+            with suppress(OSError):
+                if wanted not in (folder / "environ").read_bytes().split(b"\0"):
+                    continue
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+                if command and not _is_wines_own(command):
+                    found[int(folder.name)] = command
+        return found
+
+    def pids_of(self, text: str) -> list[int]:
+        """Return the processes of this prefix whose command line holds ``text``."""
+        return [pid for pid, command in self.processes().items() if text in command]
+
+    def press_ctrl_c(self, text: str = "-m oneclick") -> None:
+        """Send Ctrl+C to the Python that runs ``text``: SIGINT arrives there as KeyboardInterrupt."""
+        for pid in self.pids_of(text):
+            if "python.exe" in self.processes().get(pid, "") and "server.worker" not in self.processes().get(pid, ""):
+                os.kill(pid, signal.SIGINT)
+
+    def kill(self, text: str) -> None:
+        """End the processes whose command line holds ``text`` as the task manager does."""
+        for pid in self.pids_of(text):
+            os.kill(pid, signal.SIGKILL)
+
+    def files(self) -> set[str]:
+        """Return every file of this Windows, to see afterwards what a program left behind.
+
+        Registry files and Wine's own temporary folder are left out: Wine writes them at its own times.
+        """
+        own = ("system.reg", "user.reg", "userdef.reg", ".update-timestamp")
+        return {
+            str(path.relative_to(self.folder))
+            for path in self.folder.rglob("*")
+            if path.is_file() and not path.is_symlink() and path.name not in own
+        }
+
+    def end(self) -> None:
+        """End everything that runs in this prefix."""
+        server = next((path for path in map(shutil.which, WINESERVERS) if path), None)
+        if server and self.folder.is_dir():
+            subprocess.run([server, "-k"], env=self.environment(), check=False, timeout=END_TIMEOUT_S)
+        give_up = time.monotonic() + END_TIMEOUT_S
+        while self.processes() and time.monotonic() < give_up:
+            time.sleep(0.1)
+
+
+WINES_OWN = (
+    "wineserver",
+    "services.exe",
+    "winedevice.exe",
+    "plugplay.exe",
+    "svchost.exe",
+    "rpcss.exe",
+    "explorer.exe",
+    "conhost.exe",
+    "wineboot",
+    "tabtip.exe",
+    "start.exe /exec",
+)
+
+
+def _is_wines_own(command: str) -> bool:
+    return any(name in command.lower() for name in WINES_OWN)
