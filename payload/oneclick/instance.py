@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, Awaitable, Callable, MutableMapping
 
 Message = MutableMapping[str, Any]
-AsgiApp = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Message, Receive, Send], Awaitable[None]]
 
 RUN_HEADER = "X-OneClick-Run"
 ANSWER_TIMEOUT_S = 5.0
@@ -99,18 +101,17 @@ def answers(instance: Instance, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
         connection.close()
 
 
-def telling_its_run(app: AsgiApp, run: str) -> AsgiApp:
-    """Return ``app`` with RUN_HEADER on every answer."""
-    header = (RUN_HEADER.lower().encode("ascii"), run.encode("ascii"))
+class TellRun:
+    """The server's ASGI application with RUN_HEADER on every answer."""
 
-    async def wrapped(
-        scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
-    ) -> None:
+    def __init__(self, app: AsgiApp, run: str) -> None:
+        self._app = app
+        self._header = (RUN_HEADER.lower().encode("ascii"), run.encode("ascii"))
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         async def send_with_run(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), header]
+                message["headers"] = [*message.get("headers", ()), self._header]
             await send(message)
 
-        await app(scope, receive, send_with_run)
-
-    return wrapped
+        await self._app(scope, receive, send_with_run)

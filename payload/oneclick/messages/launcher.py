@@ -32,10 +32,14 @@ TABLE: Table = {
         "Port {port} is taken by {owner} (process {pid}).\nClose it, or set another port in 设置.toml.",
     ),
     "port_reserved": (
-        "端口 {port} 被 Windows 保留（常见于装了 Hyper-V、WSL 或 Docker 的电脑），谁都不能用。\n"
-        "请在 设置.toml 里换一个 port，例如 9000。",
-        "Port {port} is kept by Windows (usual with Hyper-V, WSL or Docker); no program may use it.\n"
-        "Set another port in 设置.toml, such as 9000.",
+        (
+            "端口 {port} 被 Windows 保留（常见于装了 Hyper-V、WSL 或 Docker 的电脑），谁都不能用。\n"
+            "请在 设置.toml 里换一个 port，例如 9000。"
+        ),
+        (
+            "Port {port} is kept by Windows (usual with Hyper-V, WSL or Docker); no program may use it.\n"
+            "Set another port in 设置.toml, such as 9000."
+        ),
     ),
     "address_unusable": (
         "不能使用地址 {host}：{reason}\n请检查 设置.toml 里的 host，一般写 '127.0.0.1'。",
@@ -52,8 +56,10 @@ TABLE: Table = {
     ),
     "bundle_incomplete": (
         "缺少 {name}：压缩包没有完整解压，或文件被杀毒软件删除。\n请重新解压整个压缩包，再从解压出来的文件夹里启动。",
-        "{name} is missing: the archive was extracted in part, or an antivirus program removed the file.\n"
-        "Extract the whole archive again and start from the extracted folder.",
+        (
+            "{name} is missing: the archive was extracted in part, or an antivirus program removed the file.\n"
+            "Extract the whole archive again and start from the extracted folder."
+        ),
     ),
     "bundle_damaged": (
         "{name} 已损坏（{reason}）。\n请重新解压整个压缩包。",
@@ -68,18 +74,24 @@ TABLE: Table = {
     "digest_unknown": ("不在已知列表里，可以使用", "not on the known list, usable"),
     "digest_differs": (
         "校验值和官方文件不同：如果不是您自己微调的模型，回答又乱码，请删除它并重新下载",
-        "its checksum is not the official one: unless you made it yourself, delete it and download again when "
-        "answers are garbage",
+        (
+            "its checksum is not the official one: unless you made it yourself, delete it and download again when "
+            "answers are garbage"
+        ),
     ),
     "verifying": ("校验模型（只在第一次）", "Checking the model (first time only)"),
     "model_refused": ("没有使用 {name}：{reason}", "{name} is not used: {reason}"),
     "no_model": (
-        "模型　本文件夹里还没有模型（{name}）。任选一种办法，本窗口会自动继续：\n"
-        "      · 在打开的网页里点“下载”，或双击“下载模型.bat”\n"
-        "      · 把下载好的 {name} 放进本文件夹：{folder}",
-        "Model     There is no model ({name}) in this folder yet. Do one of these; this window goes on by itself:\n"
-        "      - click Download in the page that opened, or double-click 下载模型.bat\n"
-        "      - put {name} into this folder: {folder}",
+        (
+            "模型　本文件夹里还没有模型（{name}）。任选一种办法，本窗口会自动继续：\n"
+            "      · 在打开的网页里点“下载”，或双击“下载模型.bat”\n"
+            "      · 把下载好的 {name} 放进本文件夹：{folder}"
+        ),
+        (
+            "Model     There is no model ({name}) in this folder yet. Do one of these; this window goes on by itself:\n"
+            "      - click Download in the page that opened, or double-click 下载模型.bat\n"
+            "      - put {name} into this folder: {folder}"
+        ),
     ),
     "copying": ("模型正在放进来", "The model is being copied"),
     # 4. loading
@@ -87,16 +99,20 @@ TABLE: Table = {
     "downloading": ("下载模型 {done} / {total}，{rate}，{source}", "Downloading {done} / {total}, {rate}, {source}"),
     "restarting": ("引擎意外退出，正在重新启动：{reason}", "The engine stopped and is started again: {reason}"),
     "ready": (
-        "\n准备好了！（用时 {seconds} 秒）\n"
-        "  聊天网页　　　{url}\n"
-        "  Chatbox 设置　模型提供方选 OpenAI API，API 域名填 {base}，密钥{api_key}，模型填 {model}\n"
-        "  命令行　　　　{curl}\n"
-        "\n用完后关闭本窗口，或按 Ctrl+C。",
-        "\nReady ({seconds} s).\n"
-        "  Chat page         {url}\n"
-        "  Chatbox settings  provider OpenAI API, API host {base}, key {api_key}, model {model}\n"
-        "  Command line      {curl}\n"
-        "\nClose this window or press Ctrl+C when you are done.",
+        (
+            "\n准备好了！（用时 {seconds} 秒）\n"
+            "  聊天网页　　　{url}\n"
+            "  Chatbox 设置　模型提供方选 OpenAI API，API 域名填 {base}，密钥{api_key}，模型填 {model}\n"
+            "  命令行　　　　{curl}\n"
+            "\n用完后关闭本窗口，或按 Ctrl+C。"
+        ),
+        (
+            "\nReady ({seconds} s).\n"
+            "  Chat page         {url}\n"
+            "  Chatbox settings  provider OpenAI API, API host {base}, key {api_key}, model {model}\n"
+            "  Command line      {curl}\n"
+            "\nClose this window or press Ctrl+C when you are done."
+        ),
     ),
     "any_key": ("随便填", "anything"),
     "your_key": ("填 设置.toml 里的 api_key", "the api_key of 设置.toml"),
@@ -105,16 +121,24 @@ TABLE: Table = {
     "stopped": ("已停止。", "Stopped."),
     "failed": ("启动失败：{reason}", "It did not start: {reason}"),
     "unexpected": (
-        "程序出错了：{reason}\n详细信息在 logs 文件夹的 oneclick.log 里。"
-        "请双击“环境诊断.bat”，把生成的 诊断报告.txt 发给我们。",
-        "Something went wrong: {reason}\nDetails are in oneclick.log in the folder logs. "
-        "Double-click 环境诊断.bat and send us the 诊断报告.txt that it writes.",
+        (
+            "程序出错了：{reason}\n详细信息在 logs 文件夹的 oneclick.log 里。"
+            "请双击“环境诊断.bat”，把生成的 诊断报告.txt 发给我们。"
+        ),
+        (
+            "Something went wrong: {reason}\nDetails are in oneclick.log in the folder logs. "
+            "Double-click 环境诊断.bat and send us the 诊断报告.txt that it writes."
+        ),
     ),
     "usage": (
-        "用法：一键运行.bat [--port 端口] [--host 地址] [--no-browser] [--model 文件]\n"
-        "      [--context 长度] [--threads 数目]",
-        "Usage: 一键运行.bat [--port N] [--host ADDRESS] [--no-browser] [--model FILE]\n"
-        "       [--context N] [--threads N]",
+        (
+            "用法：一键运行.bat [--port 端口] [--host 地址] [--no-browser] [--model 文件]\n"
+            "      [--context 长度] [--threads 数目]"
+        ),
+        (
+            "Usage: 一键运行.bat [--port N] [--host ADDRESS] [--no-browser] [--model FILE]\n"
+            "       [--context N] [--threads N]"
+        ),
     ),
     "bad_argument": ("看不懂的参数：{reason}\n{usage}", "Wrong argument: {reason}\n{usage}"),
 }

@@ -26,10 +26,14 @@ TABLE: Table = {
         "设置.toml line {line}: {name} must be a whole number from {low} to {high}, not {value}; using {default}.",
     ),
     "want_threads": (
-        "设置.toml 第 {line} 行：{name} 要写 1 到 {high} 的整数、'physical' 或 'auto'，"
-        "现在是 {value}，改用 {default}。",
-        '设置.toml line {line}: {name} must be a number from 1 to {high}, "physical" or "auto", not {value}; '
-        "using {default}.",
+        (
+            "设置.toml 第 {line} 行：{name} 要写 1 到 {high} 的整数、'physical' 或 'auto'，"
+            "现在是 {value}，改用 {default}。"
+        ),
+        (
+            '设置.toml line {line}: {name} must be a number from 1 to {high}, "physical" or "auto", not {value}; '
+            "using {default}."
+        ),
     ),
     "want_yes_no": (
         "设置.toml 第 {line} 行：{name} 要写 true(是)或 false(否),现在是 {value}，改用默认值 {default}。",
@@ -45,8 +49,10 @@ TABLE: Table = {
     ),
     "want_addresses": (
         '设置.toml 第 {line} 行：{name} 要写成网址列表，例如 ["https://example.com"],现在是 {value}，已忽略。',
-        '设置.toml line {line}: {name} must be a list of addresses such as ["https://example.com"], not {value}; '
-        "it is ignored.",
+        (
+            '设置.toml line {line}: {name} must be a list of addresses such as ["https://example.com"], not {value}; '
+            "it is ignored."
+        ),
     ),
     "full_width": (
         "设置.toml 第 {line} 行：用了中文标点 {wrong}，请换成英文标点。这一行已忽略。",
