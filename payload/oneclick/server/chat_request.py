@@ -11,15 +11,15 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 
-from oneclick.server.api_errors import ApiError, invalid
+from oneclick.server.api_errors import invalid
 
 MAX_DEPTH = 100
 MAX_MESSAGES = 4096
 MAX_STOP = 4
 MAX_TOOLS = 128
-_LARGEST_INT = 2**31 - 1
+LARGEST_INT = 2**31 - 1
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_ROLES = {
+ROLES = {
     "system": "system",
     "developer": "system",
     "user": "user",
@@ -28,7 +28,7 @@ _ROLES = {
     "function": "observation",
     "observation": "observation",
 }
-_TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
+TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 
 JsonObject = Mapping[str, Any]
 
@@ -174,14 +174,14 @@ def _sampling_fields(body: JsonObject) -> dict[str, Any]:
     _whole(body, "n", 1, 1)
     for name in ("presence_penalty", "frequency_penalty"):
         _number(body, name, 0.0, -2.0, 2.0)
-    max_tokens = _whole(body, "max_completion_tokens", 0, _LARGEST_INT)
+    max_tokens = _whole(body, "max_completion_tokens", 0, LARGEST_INT)
     if max_tokens is None:
-        max_tokens = _whole(body, "max_tokens", 0, _LARGEST_INT)
+        max_tokens = _whole(body, "max_tokens", 0, LARGEST_INT)
     else:
-        _whole(body, "max_tokens", 0, _LARGEST_INT)
+        _whole(body, "max_tokens", 0, LARGEST_INT)
     temperature = _number(body, "temperature", 0.95, 0.0, 2.0)
     top_p = _number(body, "top_p", 0.7, 0.0, 1.0)
-    top_k = _whole(body, "top_k", 0, _LARGEST_INT) or 0
+    top_k = _whole(body, "top_k", 0, LARGEST_INT) or 0
     return {
         "model": clean(model or ""),
         "stream": _boolean(body, "stream"),
@@ -268,11 +268,11 @@ def _message(item: Any, where: str) -> Message:
     if not isinstance(item, dict):
         raise invalid("server.type", where, name=where, wanted="object")
     role = item.get("role")
-    if not isinstance(role, str) or role not in _ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise invalid("server.role", f"{where}.role", where=where)
     content = _content(item.get("content"), f"{where}.content")
-    calls = _tool_calls(item, where) if role == "assistant" else ()
-    return Message(_ROLES[role], content, calls)
+    calls = _tool_calls(item, where)
+    return Message(ROLES[role], content, calls if role == "assistant" else ())
 
 
 def _content(value: Any, where: str) -> str:
@@ -298,21 +298,19 @@ def _part(part: Any, where: str) -> str:
         # Chatbox shows a friendly explanation when it finds OpenAI's sentence in the message.
         raise invalid("server.image", where, code="model_not_support_image")
     text = part.get("refusal" if kind == "refusal" else "text")
-    if kind not in _TEXT_PARTS or not isinstance(text, str):
+    if kind not in TEXT_PARTS or not isinstance(text, str):
         raise invalid("server.part", where, code="unsupported_content", where=where)
     return text
 
 
 def _tool_calls(item: JsonObject, where: str) -> tuple[ToolCall, ...]:
-    calls: list[Any] = []
     listed = item.get("tool_calls")
-    if listed is not None:
-        if not isinstance(listed, list):
-            raise invalid("server.type", f"{where}.tool_calls", name=f"{where}.tool_calls", wanted="array")
-        calls = [call.get("function") or call.get("custom") if isinstance(call, dict) else None for call in listed]
-    elif item.get("function_call") is not None:
-        calls.append(item["function_call"])
-    return tuple(_tool_call(call, where) for call in calls)
+    if listed is not None and not isinstance(listed, list):
+        raise invalid("server.type", f"{where}.tool_calls", name=f"{where}.tool_calls", wanted="array")
+    functions = [call.get("function", call.get("custom")) if isinstance(call, dict) else None for call in listed or ()]
+    if item.get("function_call") is not None:
+        functions.append(item["function_call"])
+    return tuple(_tool_call(function, where) for function in functions)
 
 
 def _tool_call(function: Any, where: str) -> ToolCall:
@@ -327,23 +325,25 @@ def _tool_call(function: Any, where: str) -> ToolCall:
 def _tools(body: JsonObject) -> tuple[tuple[JsonObject, ...], bool]:
     """Return the functions the model may call, and whether they came in the old ``functions`` field."""
     choice = body.get("tool_choice", body.get("function_call"))
-    listed = body.get("tools")
-    legacy = listed is None and body.get("functions") is not None
-    if legacy:
-        listed = body.get("functions")
-    if listed is None:
-        return (), False
-    name = "functions" if legacy else "tools"
-    if not isinstance(listed, list) or len(listed) > MAX_TOOLS:
-        raise invalid("server.tools", name, limit=MAX_TOOLS)
-    functions = [_function(tool, legacy, name) for tool in listed]
+    tools, functions = _listed(body, "tools"), _listed(body, "functions")
+    legacy = tools is None and functions is not None
+    # Both are checked, one is used.
+    inside = [tool.get("function", tool.get("custom")) if isinstance(tool, dict) else None for tool in tools or ()]
+    offered = [_function(function, "tools") for function in inside]
+    older = [_function(function, "functions") for function in functions or ()]
     if choice == "none":
         return (), legacy
-    return tuple(_chosen(functions, choice)), legacy
+    return tuple(_chosen(older if legacy else offered, choice)), legacy
 
 
-def _function(tool: Any, legacy: bool, name: str) -> JsonObject:
-    function = tool if legacy else (tool.get("function") or tool.get("custom") if isinstance(tool, dict) else None)
+def _listed(body: JsonObject, name: str) -> list[Any] | None:
+    listed = body.get(name)
+    if listed is not None and (not isinstance(listed, list) or len(listed) > MAX_TOOLS):
+        raise invalid("server.tools", name, limit=MAX_TOOLS)
+    return listed
+
+
+def _function(function: Any, name: str) -> JsonObject:
     if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"].strip():
         raise invalid("server.tool", name)
     kept: dict[str, Any] = {"name": clean(function["name"]).strip()}
@@ -362,8 +362,3 @@ def _chosen(functions: Sequence[JsonObject], choice: Any) -> Sequence[JsonObject
         wanted = inner.get("name") if isinstance(inner, dict) else choice.get("name")
         return [function for function in functions if function["name"] == wanted] or functions
     return functions
-
-
-def error_for_method(path: str, allowed: str) -> ApiError:
-    """Return the 405 of a known path."""
-    return ApiError(405, "server.method", code="method_not_allowed", headers={"allow": allowed}, path=path)
