@@ -1,0 +1,132 @@
+/** The server's HTTP interface as the page uses it; documented at the top of server/app.py. */
+
+import { preferences } from "./preferences.js";
+
+/** A refusal or a failure with the words to show: `{zh, en}` or one bilingual string. */
+export class ServerError extends Error {
+  constructor(status, code, words, retryAfterS = null) {
+    super(typeof words === "string" ? words : words.en);
+    Object.assign(this, { status, code, words, retryAfterS });
+  }
+}
+
+/** The connection broke: no server, or it went away in the middle. */
+export class ConnectionLost extends Error {}
+
+let token = document.querySelector('meta[name="oneclick-token"]')?.content ?? "";
+
+/** The token stands for the API key on this PC; elsewhere the user has to enter the key. */
+function headers(more = {}) {
+  return { "X-OneClick-Token": token, ...(preferences.apiKey && { Authorization: `Bearer ${preferences.apiKey}` }), ...more };
+}
+
+async function request(path, options = {}) {
+  try {
+    return await fetch(path, { cache: "no-store", credentials: "omit", redirect: "error", ...options });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ConnectionLost();
+  }
+}
+
+/** Return the error of an answer that is not OK, in the server's own words. */
+async function errorOf(response) {
+  let error = {};
+  try {
+    error = (await response.json()).error ?? {};
+  } catch {
+    // Not our server's JSON: the status says what there is to say.
+  }
+  const retryAfter = Number.parseFloat(response.headers.get("Retry-After"));
+  return new ServerError(
+    response.status,
+    error.code ?? null,
+    wordsOf(error) ?? `HTTP ${response.status} ${response.statusText}`,
+    Number.isFinite(retryAfter) ? retryAfter : null,
+  );
+}
+
+/** Return the words of an OpenAI-style error object. */
+function wordsOf(error) {
+  return error.x_oneclick?.message ?? error.message ?? null;
+}
+
+/** Return the server's /status. */
+export async function fetchStatus(signal) {
+  const ask = () => request("/status", { headers: headers(), signal });
+  let response = await ask();
+  if (response.status === 401) {
+    await refreshToken();
+    response = await ask();
+  }
+  if (!response.ok) throw await errorOf(response);
+  return response.json();
+}
+
+/** The token changes with every start of the server: take the new one from a fresh copy of this page. */
+async function refreshToken() {
+  const page = await (await request("/")).text();
+  token = /<meta name="oneclick-token" content="([^"]*)">/.exec(page)?.[1] ?? token;
+}
+
+/** Start or pause the download of the model `model` (null: the default one). */
+export async function controlDownload(action, model) {
+  const post = () =>
+    request("/oneclick/download", {
+      method: "POST",
+      headers: headers({ "Content-Type": "application/json" }),
+      body: JSON.stringify(model ? { action, model } : { action }),
+    });
+  let response = await post();
+  if (response.status === 401 || response.status === 403) {
+    await refreshToken();
+    response = await post();
+  }
+  if (!response.ok) throw await errorOf(response);
+}
+
+/**
+ * Ask for an answer and yield what comes: objects of the stream in order, `{comment}` for keep-alives.
+ * Returns after `[DONE]`; throws ServerError for an error before or in the stream, ConnectionLost when
+ * the stream ends without `[DONE]`, AbortError when `signal` says so.
+ */
+export async function* streamAnswer(body, signal) {
+  const response = await request("/v1/chat/completions", {
+    method: "POST",
+    headers: headers({ "Content-Type": "application/json" }),
+    body: JSON.stringify(body),
+    signal,
+  });
+  if (!response.ok) throw await errorOf(response);
+  yield { headers: response.headers };
+  for await (const line of lines(response.body, signal)) {
+    if (line.startsWith(":")) yield { comment: line.slice(1).trim() };
+    if (!line.startsWith("data:")) continue;
+    const data = line.slice(5).trim();
+    if (data === "[DONE]") return;
+    const event = JSON.parse(data);
+    if (event.error) throw new ServerError(200, event.error.code ?? null, wordsOf(event.error) ?? "error");
+    yield event;
+  }
+  throw new ConnectionLost();
+}
+
+/** Yield the lines of a UTF-8 stream as they become whole. */
+async function* lines(stream, signal) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const parts = (rest + value).split("\n");
+      rest = parts.pop();
+      for (const part of parts) yield part.endsWith("\r") ? part.slice(0, -1) : part;
+    }
+  } catch (error) {
+    if (signal.aborted) throw new DOMException("stopped", "AbortError");
+    throw new ConnectionLost();
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}

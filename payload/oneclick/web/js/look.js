@@ -1,0 +1,17 @@
+/** Theme, size and language, set before the first paint so that nothing flashes or moves. */
+
+import { on } from "./bus.js";
+import { applyWords } from "./i18n.js";
+import { preferences } from "./preferences.js";
+
+function applyLook() {
+  const root = document.documentElement;
+  root.dataset.theme = preferences.theme;
+  root.dataset.sidebar = preferences.sidebar ? "open" : "closed";
+  root.style.setProperty("--scale", preferences.scale);
+  root.style.colorScheme = preferences.theme === "auto" ? "light dark" : preferences.theme;
+}
+
+on("preference", applyLook);
+applyLook();
+applyWords();

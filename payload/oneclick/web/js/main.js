@@ -1,0 +1,89 @@
+/** The page's start: connects the parts; everything else happens in them. */
+
+import { on } from "./bus.js";
+import { answerOf, chat, loadConversations, openConversation, setRole, startConversation, stopAnswer, textOf } from "./chat.js";
+import { openClients } from "./clients-dialog.js";
+import { startComposer } from "./composer.js";
+import { byId, h, setText } from "./dom.js";
+import { number, t } from "./i18n.js";
+import { roleBadge } from "./role-badge.js";
+import { loadRoles, roleById } from "./roles.js";
+import { openConversationRole, openRoles } from "./roles-dialog.js";
+import { ask } from "./server-state.js";
+import { openSettings } from "./settings-dialog.js";
+import { focusSearch, newConversation, startSidebar } from "./sidebar.js";
+import { startStateView } from "./state-view.js";
+import { startThread } from "./thread.js";
+import { toast } from "./toasts.js";
+
+const LAST = "oneclick.last";
+
+function showHeader() {
+  const role = roleById(chat.current.role);
+  const title = chat.current.title || t("newConversation");
+  setText(byId("title"), title);
+  document.title = chat.current.title ? `${title} · ChatGLM3` : "ChatGLM3";
+  const edited = chat.current.system !== role.system;
+  byId("role-chip").replaceChildren(roleBadge(role), h("span", {}, edited ? `${role.name} *` : role.name));
+}
+
+/** The address names the open conversation: reload, back and bookmarks work. */
+function keepAddress() {
+  const wanted = chat.messages.length > 0 ? `#${chat.current.id}` : "";
+  if (location.hash !== wanted) history.pushState(null, "", wanted || location.pathname);
+  try {
+    localStorage.setItem(LAST, wanted.slice(1));
+  } catch {
+    // Then a new visit begins with an empty conversation.
+  }
+}
+
+function announce(words) {
+  setText(byId("announcer"), words);
+}
+
+function onKey(event) {
+  const control = event.ctrlKey || event.metaKey;
+  if (event.isComposing || document.querySelector("dialog[open]")) return;
+  if (event.key === "Escape" && answerOf(chat.current.id) && !document.querySelector(".menu")) stopAnswer(chat.current.id);
+  else if (control && !event.shiftKey && event.key.toLowerCase() === "k") focusSearch();
+  else if (control && event.shiftKey && event.key.toLowerCase() === "o") newConversation();
+  else return;
+  event.preventDefault();
+}
+
+function openByAddress() {
+  const id = location.hash.slice(1);
+  if (id === (chat.messages.length > 0 ? chat.current?.id : "")) return;
+  if (id) openConversation(id);
+  else startConversation();
+}
+
+async function start() {
+  startThread();
+  startSidebar();
+  startComposer();
+  startStateView();
+  on("opened", () => { showHeader(); keepAddress(); });
+  for (const event of ["conversations", "role", "roles", "language"]) on(event, () => chat.current && showHeader());
+  on("messages", keepAddress);
+  on("choose-role", (id) => setRole(id, roleById(id).system));
+  on("open-roles", openRoles);
+  on("open-settings", openSettings);
+  on("open-clients", openClients);
+  on("storage-failed", () => toast(t("storageFailed"), { serious: true }));
+  on("answer", (answer) => { if (answer?.phase === "sent" || answer?.phase === "waiting") announce(t("announceStart")); });
+  on("answered", (message) => announce(t("announceEnd", { n: number(textOf(message).length) })));
+  byId("role-chip").addEventListener("click", openConversationRole);
+  addEventListener("keydown", onKey);
+  addEventListener("popstate", openByAddress);
+
+  ask();
+  await Promise.all([loadRoles(), loadConversations()]);
+  const wanted = location.hash.slice(1) || localStorage.getItem(LAST);
+  if (wanted) await openConversation(wanted);
+  else startConversation();
+  if (!matchMedia("(pointer: coarse)").matches) byId("prompt").focus();
+}
+
+start();
