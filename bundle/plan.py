@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,8 @@ def _wheel_file(wheel: str, python: str) -> Path | None:
         raise UsageError(f"{path} does not exist", why="--wheel names it", do="check the path")
     from bundle.engine.wheel import check_wheel
 
-    check_wheel(path, "cp" + python.replace(".", ""))
+    with tempfile.TemporaryDirectory() as scratch:
+        check_wheel(path, "cp" + python.replace(".", ""), Path(scratch) / "wheel")
     return path.resolve()
 
 

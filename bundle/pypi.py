@@ -27,6 +27,10 @@ class IndexFile:
     requires_python: str | None
 
 
+class IndexUnreachable(SourceError):
+    """A package index that does not answer at all."""
+
+
 @functools.cache
 def own_index() -> str:
     """Return the index this maintainer uses: uv's or pip's setting, else the public one."""
@@ -55,6 +59,10 @@ def list_files(index_url: str, project: str) -> tuple[IndexFile, ...]:
     try:
         with PyPISimple(index_url) as client:
             page = client.get_project_page(project, timeout=TIMEOUT_S)
+    except (requests.ConnectionError, requests.Timeout) as error:
+        raise IndexUnreachable(
+            f"the package index of {project} is out of reach", why="it does not answer", do="try another index"
+        ) from error
     except (
         requests.RequestException,
         NoSuchProjectError,

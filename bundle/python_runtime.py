@@ -78,3 +78,20 @@ def write_pth(python_dir: Path, folders: Sequence[str]) -> None:
         raise UsageError(f"{python_dir.name} has {len(files)} ._pth files", why="expected one", do="check the download")
     lines = [f"{files[0].stem}.zip", ".", *folders]
     files[0].write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\r\n")
+
+
+def python_version(python_dir: Path) -> str:
+    """Return the exact version of the staged Python, such as ``3.10.11``, as its own DLL states it."""
+    import pefile
+
+    dll = next(path for path in python_dir.glob("python3*.dll") if path.name != "python3.dll")
+    with pefile.PE(str(dll), fast_load=True) as pe:
+        pe.parse_data_directories([pefile.DIRECTORY_ENTRY["IMAGE_DIRECTORY_ENTRY_RESOURCE"]])
+        strings = {
+            key: value
+            for info in pe.FileInfo[0]
+            if info.Key == b"StringFileInfo"
+            for table in info.StringTable
+            for key, value in table.entries.items()
+        }
+    return str(strings[b"ProductVersion"].decode())

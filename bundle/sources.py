@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +13,16 @@ from bundle.cache import Cache
 from bundle.errors import BundleError, DigestMismatch, SourceError, StorageError
 from bundle.lock import Lock, PinnedFile
 from bundle.log import Log, human_bytes
-from bundle.pypi import find_file, own_index
+from bundle.pypi import IndexUnreachable, find_file, own_index
 from bundle.recipe import Mirror, Recipe
 
 if TYPE_CHECKING:
-    from oneclick.download import DownloadError, Progress, RemoteFile, Source
+    from oneclick.download import Event, Progress, RemoteFile, Source
 
 CONNECTIONS_AT_ONCE = 4
 """Files fetched in parallel; what public mirrors take from one address without complaint."""
+UNREACHABLE = {"no_name", "no_connection", "refused_connection", "proxy", "tls", "clock"}
+"""Faults (keys of oneclick.messages.download) of a whole host rather than of one file."""
 
 
 class Sources:
@@ -36,6 +39,7 @@ class Sources:
         self._mirrors, self._offline = mirrors, offline
         self._orders: dict[str, list[str]] = {}
         self._order_lock = threading.Lock()
+        self._down: dict[str, str] = {}
         self._cancel = threading.Event()
 
     def fetch(self, name: str) -> Path:
@@ -112,11 +116,14 @@ class Sources:
         self.require_cached([pinned])
         from oneclick.download import AllSourcesFailed, Cancelled, DigestDiffers, DownloadError, RemoteFile
 
+        asked = self._sources_of(pinned)
+        if not asked:
+            raise _no_source(pinned, self._down)
         remote = RemoteFile(
             name=pinned.name,
             size_bytes=pinned.size_bytes or None,
             sha256=pinned.sha256,
-            sources=self._sources_of(pinned),
+            sources=asked,
         )
         partial = self.cache.partial_dir / pinned.sha256[:16] / pinned.name
         partial.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +133,7 @@ class Sources:
         try:
             self._download(remote, partial)
         except AllSourcesFailed as error:
-            raise _no_source(pinned, error) from error
+            raise _no_source(pinned, {**self._down, **dict(error.reasons())}) from error
         except DigestDiffers as error:
             raise DigestMismatch(
                 f"{pinned.name} is not the file the lock pins",
@@ -156,29 +163,43 @@ class Sources:
                 partial,
                 progress=show,
                 cancel=self._cancel,
-                on_event=lambda event: self._log.line(f"{remote.name}: {event}"),
+                on_event=lambda event: self._tell(remote.name, event),
             )
 
+    def _tell(self, name: str, event: Event) -> None:
+        """Say what a source did; one that cannot be reached at all is said once and left out from then on."""
+        attempt = event.attempt
+        if attempt is None or attempt.key not in UNREACHABLE:
+            if attempt is None or attempt.source not in self._down:
+                self._log.line(f"{name}: {event}")
+        else:
+            self._leave_out(attempt.source, attempt.reason)
+
+    def _leave_out(self, host: str, reason: str) -> None:
+        """Do not ask ``host`` again during this build."""
+        if host not in self._down:
+            self._down[host] = reason
+            self._log.line(f"{host} is left out of this build: {reason}")
+
     def _sources_of(self, pinned: PinnedFile) -> list[Source]:
-        """Return where ``pinned`` can come from, the best place first."""
+        """Return where ``pinned`` can come from, the best place first, without hosts known to be out of reach."""
         from oneclick.download import Source
 
+        kind, path = (pinned.mirror, pinned.path) if pinned.mirror else ("pypi", f"{pinned.project}/")
+        addresses = [address for address in self._ordered(kind, path) if _host(address) not in self._down]
         if pinned.mirror:
-            return [
-                Source(name=_host(address), url=address + pinned.path)
-                for address in self._ordered(pinned.mirror, pinned.path)
-            ]
+            return [Source(name=_host(address), url=address + pinned.path) for address in addresses]
+        return [Source(name=_host(index), url=functools.partial(self._lookup, index, pinned)) for index in addresses]
 
-        def lookup(index_url: str) -> str:
-            try:
-                return find_file(index_url, pinned.project, pinned.name).url
-            except SourceError as error:
-                raise LookupError(f"{error.what}: {error.why}") from error
-
-        return [
-            Source(name=_host(index_url), url=lambda index_url=index_url: lookup(index_url))  # type: ignore[misc]
-            for index_url in self._ordered("pypi", f"{pinned.project}/")
-        ]
+    def _lookup(self, index_url: str, pinned: PinnedFile) -> str:
+        """Return the address of ``pinned`` as the index at ``index_url`` lists it; LookupError where it does not."""
+        try:
+            return find_file(index_url, pinned.project, pinned.name).url
+        except IndexUnreachable as error:
+            self._leave_out(_host(index_url), error.why)
+            raise LookupError(error.why) from error
+        except SourceError as error:
+            raise LookupError(error.what) from error
 
     def _ordered(self, kind: str, path: str) -> list[str]:
         """Return the addresses of a kind of mirror; with ``auto`` in the order in which they answer for ``path``."""
@@ -207,8 +228,9 @@ def _host(address: str) -> str:
     return urlsplit(address).hostname or address
 
 
-def _no_source(pinned: PinnedFile, error: DownloadError) -> SourceError:
-    table = "\n".join(f"       {name}: {reason}" for name, reason in error.reasons())
+def _no_source(pinned: PinnedFile, reasons: Mapping[str, str]) -> SourceError:
+    """Return the error with one line per source that was tried; ``reasons``: host -> what it did."""
+    table = "\n".join(f"       {name}: {reason}" for name, reason in reasons.items())
     return SourceError(
         f"no source gives {pinned.name}",
         why="each one was tried:\n" + table,

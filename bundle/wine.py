@@ -28,6 +28,20 @@ END_TIMEOUT_S = 20.0
 WINESERVERS = ("/usr/lib/wine/wineserver64", "/usr/lib/wine/wineserver", "wineserver")
 
 
+def usable_locale() -> str:
+    """Return the locale of this machine to make a Windows with: Chinese where it is installed, else American."""
+    done = subprocess.run(["locale", "-a"], capture_output=True, text=True, check=False)
+    installed = {name.replace("utf8", "UTF-8") for name in done.stdout.split()}
+    for locale in CODE_PAGES:
+        if locale in installed:
+            return locale
+    raise WineError(
+        "no locale that a Windows can be made with",
+        why=f"one of {', '.join(CODE_PAGES)} is needed, this machine has {', '.join(sorted(installed)) or 'none'}",
+        do="add zh_CN.UTF-8 to /etc/locale.gen and run locale-gen",
+    )
+
+
 class WineError(BundleError):
     """Wine is missing or does not do what it should."""
 
@@ -103,6 +117,7 @@ class WinePrefix:
         self.folder = folder
         self.locale = locale
         self.code_page = CODE_PAGES[locale]
+        self.name = f"Wine (code page {self.code_page})"
         self._wine = shutil.which("wine") or shutil.which("wine64") or ""
         if not self._wine:
             raise WineError("Wine is not installed", why="no program named wine", do="install wine64")

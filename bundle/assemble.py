@@ -1,0 +1,215 @@
+"""One build from plan to archive: the table of contents of what this project does."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from bundle.archive import ArchiveInfo, write_archive
+from bundle.engine.build import build_engine, cached_wheels
+from bundle.engine.request import EngineInfo, EngineRequest, required_files
+from bundle.engine.stage import stage_engine
+from bundle.errors import SourceError, StorageError
+from bundle.log import Log
+from bundle.packages import stage_packages
+from bundle.plan import ROOT, Plan
+from bundle.python_runtime import python_version, stage_python
+from bundle.recipe import Recipe
+from bundle.render import write_bat, write_text
+from bundle.sources import Sources
+
+DOORS = {"一键运行.bat": "", "下载模型.bat": "download", "环境诊断.bat": "doctor"}
+"""File a user double-clicks -> subcommand of ``python -m oneclick``."""
+HELP_FILE = "使用说明.html"
+SETTINGS_FILE = "设置.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """What a build made."""
+
+    archive: ArchiveInfo
+    engine: EngineInfo
+
+
+@contextlib.contextmanager
+def work_folder(output: Path) -> Iterator[Path]:
+    """Give a folder beside the archive to build in, removed afterwards; those of killed builds are removed first."""
+    for left in output.glob(".work-*"):
+        if not psutil.pid_exists(int(left.name.removeprefix(".work-"))):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = output / f".work-{os.getpid()}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def assemble(plan: Plan, sources: Sources, log: Log) -> Build:
+    """Make ``plan.archive`` and return what it is; it replaces an older one only when it is whole.
+
+    Raises BundleError; downloads, compiled engines and the previous archive stay as they were.
+    """
+    with _disk_errors(plan), work_folder(plan.output) as work:
+        tree = work / plan.recipe.name
+        (tree / "app").mkdir(parents=True)
+        with log.step("Get Python"):
+            _, python_path = sources.fetch_any(f"python@{plan.python}")
+        with log.step("Get packages"):
+            wheels = sources.fetch_all(plan.lock.wheels(plan.python))
+        with log.step("Stage Python"):
+            stage_python(python_path, plan.python, tree / "python")
+        with log.step("Stage packages"):
+            stage_packages(wheels, plan.python, tree / "app" / "packages")
+        with log.step("Get the engine"):
+            engine_wheels, kind = get_engine(plan, tree, sources, log)
+        with log.step("Stage the engine"):
+            engine = stage_engine(
+                engine_wheels,
+                tree,
+                python_tag="cp" + plan.python.replace(".", ""),
+                python_dir=tree / "python",
+                kind=kind,
+                fetch=sources.fetch,
+            )
+        with log.step("Stage our own files"):
+            stage_payload(plan, tree, engine)
+            model_name = stage_model(plan, tree, sources)
+        with log.step("Write the archive"), log.bar("archive", None) as bar:
+            archive = write_archive(
+                tree,
+                plan.archive,
+                root_name=plan.recipe.name,
+                stored=[model_name] if model_name else [],
+                volume_size=plan.volume_bytes,
+                progress=bar.at,
+            )
+    return Build(archive=archive, engine=engine)
+
+
+@contextlib.contextmanager
+def _disk_errors(plan: Plan) -> Iterator[None]:
+    """Turn a full or read-only disk into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG):
+            raise
+        raise StorageError(
+            "the disk does not take the bundle",
+            why=str(error),
+            do=f"make room or choose another folder than {plan.output} with --output; nothing finished was lost",
+        ) from error
+
+
+def get_engine(plan: Plan, tree: Path, sources: Sources, log: Log) -> tuple[list[Path], str]:
+    """Return the engine's wheels and how they were had: ``release``, ``compile`` or ``file``.
+
+    With ``auto`` the precompiled release wheel is taken where it can be had, else our own build. What the
+    cache holds is preferred, so that a second build needs no network and gives the same bytes.
+    """
+    if plan.wheel_file:
+        return [plan.wheel_file], "file"
+    need = f"release@{plan.python}"
+    if plan.wheel == "release":
+        return [sources.fetch_any(need)[1]], "release"
+    request = engine_request(plan, tree)
+    if plan.wheel == "auto" and not _is_compiled(plan, request, sources):
+        try:
+            return [sources.fetch_any(need)[1]], "release"
+        except SourceError as error:
+            log.line(f"no precompiled engine, so it is compiled here ({error.what})")
+    return build_engine(request, sources.fetch, sources.cache.root, log.line), "compile"
+
+
+def _is_compiled(plan: Plan, request: EngineRequest, sources: Sources) -> bool:
+    """Tell whether the cache already holds our own build of ``request``."""
+    files = [plan.lock.get(need.name) for need in required_files(request) if not need.one_of]
+    if any(sources.cache.find(pinned) is None for pinned in files):
+        return False
+    return bool(cached_wheels(request, sources.fetch, sources.cache.root))
+
+
+def engine_request(plan: Plan, tree: Path) -> EngineRequest:
+    """Return what is to be compiled for the Python staged in ``tree``."""
+    tag = plan.python.replace(".", "")
+    return EngineRequest(
+        version=plan.recipe.engine.version,
+        python=plan.recipe.python.versions[plan.python],
+        python_dll=tree / "python" / f"python{tag}.dll",
+        levels=plan.recipe.engine.cpu,
+        openblas=plan.recipe.engine.openblas,
+    )
+
+
+def stage_payload(plan: Plan, tree: Path, engine: EngineInfo) -> None:
+    """Copy the payload, render what a user sees, write bundle.json."""
+    shutil.copytree(
+        ROOT / "payload" / "oneclick", tree / "app" / "oneclick", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for name, subcommand in DOORS.items():
+        write_bat("run.bat.j2", tree / name, python_dir="python", subcommand=subcommand)
+    write_text("settings.toml.j2", tree / SETTINGS_FILE, newline="\r\n")
+    write_text("help.html.j2", tree / HELP_FILE, recipe=plan.recipe, model=plan.recipe.model(plan.recipe.default_model))
+    info = bundle_info(plan.recipe, python_version(tree / "python"), engine)
+    (tree / "bundle.json").write_text(json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (tree / "logs").mkdir()
+
+
+def stage_model(plan: Plan, tree: Path, sources: Sources) -> str | None:
+    """Put the model that is packed beside the .bat and return its name there; None when none is packed."""
+    if plan.model:
+        path, name = sources.fetch_model(plan.model), plan.model.file_name
+    elif plan.model_file:
+        path, name = plan.model_file, plan.recipe.model(plan.recipe.default_model).file_name
+    else:
+        return None
+    try:
+        (tree / name).hardlink_to(path)
+    except OSError:  # another disk
+        shutil.copyfile(path, tree / name)
+    return name
+
+
+def bundle_info(recipe: Recipe, python: str, engine: EngineInfo) -> dict[str, object]:
+    """Return the content of bundle.json, the only thing that crosses from builder to payload.
+
+    python: exact version, such as ``3.10.11``.
+    """
+    return {
+        "format": 1,
+        "name": recipe.name,
+        "version": recipe.version,
+        "python": python,
+        "engine": engine.to_json(),
+        "models": [
+            {
+                "id": model.id,
+                "title": dict(model.title),
+                "file_name": model.file_name,
+                "size_bytes": model.size_bytes,
+                "sha256": model.sha256,
+                "header_hex": model.header_hex,
+                "licence": model.licence,
+                "sources": [
+                    {key: value for key, value in source.__dict__.items() if value} for source in model.sources
+                ],
+            }
+            for model in recipe.models
+        ],
+        "default_model": recipe.default_model,
+        "release": {
+            "netdisk": recipe.release.netdisk,
+            "netdisk_code": recipe.release.netdisk_code,
+            "page": recipe.release.page,
+        },
+    }

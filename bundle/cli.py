@@ -1,0 +1,211 @@
+"""The maintainer's command line: options in, exit code out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bundle.errors import AuditFailed, BundleError
+from bundle.log import Log, human_bytes, human_seconds
+
+if TYPE_CHECKING:
+    from bundle.plan import Plan
+    from bundle.sources import Sources
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; only here are BundleErrors caught."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a console that lacks a character must not end a build
+    debug = "--debug" in arguments
+    words = [word for word in arguments if word != "--debug"]
+    if not words or (words[0].startswith("-") and words[0] not in ("--help", "-h")):
+        words.insert(0, "build")
+    try:
+        result = cli.main(words, prog_name="build.py", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        sys.stderr.write("stopped; what was downloaded or compiled is kept for the next run\n")
+        return INTERRUPTED
+    except BundleError as error:
+        if debug:
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    return result if isinstance(result, int) else 0
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+def cli() -> None:
+    """Builds ChatGLM3_cpp.7z. Without a command: build. Every command takes --debug for tracebacks."""
+
+
+def recipe_option(function: Any) -> Any:
+    return click.option(
+        "--recipe", "recipe_name", default="chatglm3", metavar="NAME|FILE", help="Recipe to follow.", show_default=True
+    )(function)
+
+
+def source_options(function: Any) -> Any:
+    """Add the options that say where files come from."""
+    options = [
+        click.option("--cache", type=click.Path(path_type=Path, file_okay=False), help="Folder for downloads."),
+        click.option("--mirrors", type=click.Choice(["auto", "cn", "global"]), default="auto", show_default=True),
+        click.option("--offline", is_flag=True, help="Take nothing from the network."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def plan_options(function: Any) -> Any:
+    """Add the options that decide the archive's content."""
+    options = [
+        click.option("--python", help="Python inside the bundle, such as 3.10."),
+        click.option("--wheel", default="auto", metavar="auto|release|compile|FILE", help="Where the engine is from."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return recipe_option(function)
+
+
+def _sources(plan: Plan, log: Log, cache: Path | None, mirrors: str, offline: bool) -> Sources:
+    from bundle.cache import Cache, default_cache_dir
+    from bundle.sources import Sources
+
+    return Sources(plan.recipe, plan.lock, Cache(cache or default_cache_dir()), log, mirrors=mirrors, offline=offline)
+
+
+@cli.command()
+@plan_options
+@click.option("--with-model", metavar="TYPE|FILE", help="Pack a model too: a catalogue name such as q4_0, or a file.")
+@click.option("--volume-size", metavar="SIZE", help="Split the archive, such as 2g.")
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), default=Path("dist"), show_default=True)
+@source_options
+@click.option("--no-smoke", is_flag=True, help="Do not start the finished archive.")
+def build(
+    recipe_name: str,
+    python: str | None,
+    wheel: str,
+    with_model: str | None,
+    volume_size: str | None,
+    output: Path,
+    cache: Path | None,
+    mirrors: str,
+    offline: bool,
+    no_smoke: bool,
+) -> None:
+    """Make the archive, audit it, and double-click it."""
+    start = time.monotonic()
+    from bundle.plan import resolve_plan
+
+    log = Log()
+    plan = resolve_plan(
+        recipe_name=recipe_name,
+        python=python,
+        wheel=wheel,
+        with_model=with_model,
+        volume_size=volume_size,
+        output=output,
+    )
+    sources = _sources(plan, log, cache, mirrors, offline)
+    from bundle.stamp import make_or_keep
+
+    made = make_or_keep(plan, sources, log, smoke=not no_smoke)
+    _summary(made.lines(), log, time.monotonic() - start)
+
+
+def _summary(lines: Sequence[str], log: Log, total_s: float) -> None:
+    """Say what was made, what took longest, what to heed."""
+    longest = sorted(log.durations_s.items(), key=lambda item: -item[1])[:3]
+    steps = ", ".join(f"{name} {human_seconds(seconds)}" for name, seconds in longest)
+    log.line("")
+    for warning in log.warnings:
+        log.line(f"warning: {warning}")
+    log.line(f"total time: {human_seconds(total_s)}" + (f" ({steps})" if steps else ""))
+    for line in lines:
+        click.echo(line)
+
+
+@cli.command()
+@plan_options
+@source_options
+def wheel(recipe_name: str, python: str | None, wheel: str, cache: Path | None, mirrors: str, offline: bool) -> None:
+    """Get or compile the engine alone and print the paths of its wheels."""
+    import tempfile
+
+    from bundle.assemble import get_engine
+    from bundle.plan import resolve_plan
+    from bundle.python_runtime import stage_python
+
+    log = Log()
+    with tempfile.TemporaryDirectory() as scratch:
+        plan = resolve_plan(recipe_name=recipe_name, python=python, wheel=wheel, output=Path(scratch))
+        sources = _sources(plan, log, cache, mirrors, offline)
+        tree = Path(scratch) / "tree"
+        tree.mkdir()
+        stage_python(sources.fetch_any(f"python@{plan.python}")[1], plan.python, tree / "python")
+        wheels, _ = get_engine(plan, tree, sources, log)
+    for path in wheels:
+        click.echo(path)
+
+
+@cli.command()
+@click.argument("archive", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--model", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Chat with this model.")
+def smoke(archive: Path, model: Path | None) -> None:
+    """Extract an archive into an awkward folder, double-click it, chat, and stop it."""
+    from bundle.smoke import smoke_test
+
+    log = Log()
+    with log.step("Double-click the finished archive"):
+        report = smoke_test(archive, log, model=model)
+    click.echo(report.summary())
+
+
+@cli.command()
+@recipe_option
+@click.option("--check", is_flag=True, help="Only compare the lock with the recipe and the package index.")
+def lock(recipe_name: str, check: bool) -> int:
+    """Refresh the pins of a recipe, or check them (exit 4 when one is wrong)."""
+    from bundle.pinning import check_lock, refresh_lock, write_lock
+    from bundle.recipe import read_recipe
+
+    recipe = read_recipe(recipe_name)
+    if check:
+        problems = check_lock(recipe)
+        for problem in problems:
+            click.echo(problem)
+        click.echo(f"{recipe.lock_path.name}: " + (f"{len(problems)} problem(s)" if problems else "as it should be"))
+        return 4 if problems else 0
+    write_lock(refresh_lock(recipe, Log()))
+    click.echo(recipe.lock_path)
+    return 0
+
+
+@cli.command()
+@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), help="Cache folder to empty.")
+def clean(cache: Path | None) -> None:
+    """Delete downloads and compiled engines from the cache."""
+    from bundle.cache import Cache, default_cache_dir
+
+    click.echo(f"freed {human_bytes(Cache(cache or default_cache_dir()).clean())}")
+
+
+def failed_audit(findings: Sequence[object]) -> AuditFailed:
+    """Return the error that lists every finding of an audit."""
+    return AuditFailed(
+        f"the bundle must not be published: {len(findings)} finding(s)",
+        why="\n".join(str(finding) for finding in findings),
+        do="mend each of them; the previous archive is untouched",
+    )
