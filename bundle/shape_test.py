@@ -84,7 +84,7 @@ def write_random_model(
     ``padded_vocab``: rows beyond the tokenizer's last id, given the loudest voice, so that the model soon says an id
     that no tokenizer knows (which the engine's own decoder does not survive). The real model has 226 silent ones.
     """
-    header, kinds, proto = _plan(shape, dtype, padded_vocab, sequence_length, header_version)
+    header, kinds, proto = model_plan(shape, dtype, padded_vocab, sequence_length, header_version)
     _check_space(path, expected_size(header))
     voices = _voices(header, kinds, speech, padded_vocab)
     temporary = path.with_name(path.name + ".tmp")
@@ -96,7 +96,7 @@ def write_random_model(
     return header
 
 
-def _plan(
+def model_plan(
     shape: str, dtype: str, padded_vocab: int, sequence_length: int, header_version: int
 ) -> tuple[ModelHeader, list[int], bytes]:
     """Return the header, the type of each sentencepiece piece, and the tokenizer's bytes."""
@@ -162,7 +162,7 @@ def _tensors(
 ) -> Iterator[bytes | memoryview]:
     """Yield the file's bytes from the first tensor record on."""
     layout = tensor_layout(header)
-    uniform = _uniform(seed, weight_scale / header.hidden_size**0.5)
+    uniform = uniform_numbers(seed, weight_scale / header.hidden_size**0.5)
     pool = quantize_rows(uniform, header.dtype).data
     for number, tensor in enumerate(layout):
         yield pack_tensor_head(tensor)
@@ -170,13 +170,13 @@ def _tensors(
             yield _vector(tensor, uniform)
         elif tensor.name == "transformer.output_layer.weight":
             # Numbers of its own: with the embedding's, each token would only ever repeat itself.
-            own = _uniform(seed + 1, header.hidden_size**-0.5)
+            own = uniform_numbers(seed + 1, header.hidden_size**-0.5)
             yield from _output_layer(tensor, own, voices)
         else:
             yield from _from_pool(pool, tensor, number, DTYPES[tensor.dtype].block_bytes)
 
 
-def _uniform(seed: int, deviation: float) -> NDArray[np.float32]:
+def uniform_numbers(seed: int, deviation: float) -> NDArray[np.float32]:
     """Return POOL_VALUES random numbers of standard deviation ``deviation``, the same on every machine.
 
     Raw bits of PCG64 are promised not to change between numpy's releases, its distributions are not.

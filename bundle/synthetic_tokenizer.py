@@ -39,19 +39,17 @@ def make_proto(pieces_total: int = 0, size_bytes: int = 0) -> bytes:
     ``pieces_total``: add rarer pieces until there are so many (0: as they come).
     ``size_bytes``: pad to exactly this size with a comment field (0: no padding).
     """
-    proto = b"".join(_field(1, _piece(*piece)) for piece in pieces(pieces_total))
-    proto += _field(3, _normalizer())
-    comment = b""
-    body = proto + _field(2, _trainer(comment))
-    if size_bytes:
-        # The comment's own length takes one more byte from 128 and from 16384 on; so does the message around it.
-        for length in range(max(0, size_bytes - len(body) - 8), size_bytes - len(body) + 1):
-            body = proto + _field(2, _trainer(b"x" * length))
-            if len(body) == size_bytes:
-                break
-        else:
-            raise ValueError(f"a proto of exactly {size_bytes} bytes cannot be made, the pieces need {len(body)}")
-    return body
+    start, end = b"".join(_field(1, _piece(*piece)) for piece in pieces(pieces_total)), _field(3, _normalizer())
+    proto = start + _field(2, _trainer(b"")) + end
+    # A comment costs its length and some bytes around it, which are more for a long one.
+    lengths = range(max(0, size_bytes - len(proto) - 8), size_bytes - len(proto) + 1) if size_bytes else ()
+    for length in lengths:
+        proto = start + _field(2, _trainer(b"x" * length)) + end
+        if len(proto) == size_bytes:
+            break
+    if size_bytes and len(proto) != size_bytes:
+        raise ValueError(f"a proto of exactly {size_bytes} bytes cannot be made of {pieces_total} pieces")
+    return proto
 
 
 def pieces(total: int = 0) -> list[tuple[str, float, int]]:
