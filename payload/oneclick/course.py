@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from oneclick.console import Console
 from oneclick.messages import say
+from oneclick.sizes import in_words
 from oneclick.status import Snapshot, Status
 
 PROGRESS_PHASES = ("verifying", "loading", "downloading")
@@ -48,17 +49,8 @@ def sentence(snapshot: Snapshot) -> str | None:
 def _download_figures(snapshot: Snapshot) -> dict[str, str]:
     details = snapshot.details
     return {
-        "done": in_gib(int(details.get("done_bytes") or 0)),
-        "total": in_gib(int(details.get("total_bytes") or 0)),
+        "done": in_words(int(details.get("done_bytes") or 0)),
+        "total": in_words(int(details.get("total_bytes") or 0)),
         "rate": f"{(details.get('rate_bytes_s') or 0) / 1e6:.1f} MB/s",
         "source": str(details.get("source") or ""),
     }
-
-
-def in_gib(size_bytes: int) -> str:
-    """Return a size as people read it in Windows' file properties."""
-    if size_bytes < 1 << 20:
-        return f"{size_bytes / (1 << 10):.1f} KB"
-    if size_bytes < 1 << 30:
-        return f"{size_bytes / (1 << 20):.1f} MB"
-    return f"{size_bytes / (1 << 30):.2f} GB"

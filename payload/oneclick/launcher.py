@@ -5,25 +5,31 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Sequence
 
 from oneclick import browser, ports
 from oneclick.arguments import parse_arguments
 from oneclick.bundle_info import BundleInfo, EngineLevel, read_bundle_info
 from oneclick.console import Console
-from oneclick.course import Course, in_gib
+from oneclick.course import Course
 from oneclick.errors import OneClickError
+from oneclick.findings import OK, Finding
 from oneclick.folder import BundleFolder
+from oneclick.folder_checks import check_folder, check_online_only
 from oneclick.instance import Instance, TellRun, announce, new_instance, running, withdraw
-from oneclick.machine import Cpu, Memory, cpu, memory, windows_version
+from oneclick.machine import Cpu, cpu, disk, memory, windows_version
+from oneclick.memory_plan import plan_memory
 from oneclick.messages import say
-from oneclick.model_choice import Model, Refused, Wish, catalogue_entry, choose_model, claims_to_be_known
+from oneclick.model_choice import Model, Wish, catalogue_entry, claims_to_be_known
+from oneclick.model_wait import ModelWait
+from oneclick.pc_checks import check_cpu, check_windows, levels_to_try
 from oneclick.remembered import Remembered
 from oneclick.settings import Settings, explicit, read_settings
+from oneclick.sizes import in_words
 from oneclick.status import Status
 from oneclick.stopping import StopSignal
 
@@ -33,11 +39,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.1
-FOLDER_LOOK_EVERY_S = 1.0
 STARTING_TWIN_S = 3.0
 """Two double-clicks at once: how long the slower one waits for the other to say where it serves."""
 SERVER_STOP_S = 4.0
 """How long answers in flight may take to end; Windows kills us 5 s after the window was closed."""
+ILLEGAL_INSTRUCTION = "server.exit_illegal_instruction"
+LONGEST_PATH_INSIDE = 120
+"""The builder keeps every path inside the bundle below this many characters."""
 EXAMPLE_CURL = (
     'curl {base}/v1/chat/completions -H "Content-Type: application/json" '
     '-d "{{\\"messages\\":[{{\\"role\\":\\"user\\",\\"content\\":\\"hello\\"}}]}}"'
@@ -138,10 +146,20 @@ class Launcher:
             browser.open_page(instance.url)
         try:
             self._status.set("checking")
-            self._say_pc(processor, memory())
-            if self._prepare_model(info, runtime, processor):
-                self._watch(info, runtime, processor, instance)
+            levels = self._look_at_pc(info, processor)
+            model = self._prepare_model(info, runtime)
+            if model is not None:
+                self._console.line(self._step(4, say("launcher.engine", level=levels[0].name, threads=threads)))
+                self._start_engine(runtime, model, levels[0])
+                self._watch(runtime, instance, model, processor, levels)
             return self._exit_code()
+        except OneClickError as error:
+            # Page and window show the sentence until the user has read it and closes one of them.
+            logger.error("cannot start: %s", error.both()[1])
+            self._status.fail(error.key, **error.values)
+            self._course.look()
+            self._stop.wait()
+            return 1
         finally:
             self._console.line(say("launcher.stopping"))
             self._stop.request()
@@ -171,46 +189,66 @@ class Launcher:
     def _step(self, number: int, what: str) -> str:
         return say("launcher.step", number=number, total=4, what=what)
 
-    def _say_pc(self, processor: Cpu, ram: Memory) -> None:
+    def _look_at_pc(self, info: BundleInfo, processor: Cpu) -> tuple[EngineLevel, ...]:
+        """Say what PC this is and what is wrong with it; return the engine's levels to try.
+
+        Raises OneClickError where the processor cannot run the engine.
+        """
+        ram = memory()
         windows = windows_version()
         text = say(
             "launcher.pc",
-            system=f"{windows.name} ({windows.build})" if windows else os.name,
+            system=f"{windows.name} ({windows.build})" if windows else sys.platform,
             cpu=processor.name,
             cores=processor.physical_cores,
-            memory=in_gib(ram.total_bytes),
-            available=in_gib(ram.available_bytes),
+            memory=in_words(ram.total_bytes),
+            available=in_words(ram.available_bytes),
         )
         self._console.line(self._step(2, text))
+        self._warn(check_windows(windows))
+        levels = levels_to_try(processor, info.engine)
+        self._warn(check_cpu(processor, info.engine))
+        for finding in check_folder(self._folder.root, disk(self._folder.root), LONGEST_PATH_INSIDE):
+            self._warn(finding)
+        failed_before = self._remembered.get("illegal_instruction", processor.name)
+        return tuple(level for level in levels if level.name != failed_before) or levels
 
-    def _prepare_model(self, info: BundleInfo, runtime: Runtime, processor: Cpu) -> bool:
-        """Find, check and start the model; False when the user stopped before."""
-        model = self._wait_for_model(info)
+    def _warn(self, finding: Finding | None) -> None:
+        if finding is not None and finding.severity != OK:
+            logger.warning("%s", finding.both()[1])
+            self._console.bad(say("launcher.note", what=finding))
+
+    def _prepare_model(self, info: BundleInfo, runtime: Runtime) -> Model | None:
+        """Find and check the model and fit the context to this PC; None when the user stopped before."""
+        waiting = ModelWait(
+            self._folder.root, info, self._wishes(), self._status, self._course, self._console, self._stop
+        )
+        model = waiting.wait()
         if model is None:
-            return False
+            return None
+        self._warn(check_online_only(model.path))
         verdict = self._verify(model, info)
         if verdict is None:
-            return False
+            return None
         header = model.header
         text = say(
             "launcher.model",
             name=model.path.name,
             architecture=header.architecture,
             dtype=header.dtype,
-            size=in_gib(model.size_bytes),
+            size=in_words(model.size_bytes),
             verdict=verdict,
         )
         self._console.line(self._step(3, text))
-        level = self._levels(info, processor)[0]
-        runtime.start_model(model.path, *self._engine_folders(level), level=level.name)
-        return True
+        plan = plan_memory(header, memory(), self._settings.context)
+        self._warn(plan.finding)
+        runtime.config = replace(runtime.config, context=plan.context)
+        return model
 
-    def _levels(self, info: BundleInfo, processor: Cpu) -> tuple[EngineLevel, ...]:
-        return info.engine.usable_levels(processor.features) or info.engine.levels[-1:]
-
-    def _engine_folders(self, level: EngineLevel) -> tuple[Path, list[Path]]:
+    def _start_engine(self, runtime: Runtime, model: Model, level: EngineLevel) -> None:
         shared = self._folder.root / "app" / "engine" / "shared"
-        return self._folder.root / level.folder, [shared] if shared.is_dir() else []
+        dll_folders = [shared] if shared.is_dir() else []
+        runtime.start_model(model.path, self._folder.root / level.folder, dll_folders, level=level.name)
 
     def _wishes(self) -> list[Wish]:
         wishes = (
@@ -219,28 +257,6 @@ class Launcher:
             Wish("settings", self._settings.model),
         )
         return [wish for wish in wishes if wish.name]
-
-    def _wait_for_model(self, info: BundleInfo) -> Model | None:
-        told: list[tuple[Path, str]] = []
-        while True:
-            model, refused = choose_model(self._folder.root, info, self._wishes())
-            self._tell_refused(refused, told)
-            if model is not None:
-                return model
-            if self._status.get().phase == "checking":
-                default = info.model(info.default_model)
-                name = default.file_name if default else "chatglm3-ggml.bin"
-                self._console.bad(self._step(3, say("launcher.no_model", name=name, folder=self._folder.root)))
-                self._status.set("no_model")
-            if self._stop.wait(FOLDER_LOOK_EVERY_S):
-                return None
-            self._course.look()
-
-    def _tell_refused(self, refused: Sequence[Refused], told: list[tuple[Path, str]]) -> None:
-        for one in refused:
-            if (one.path, one.error.key) not in told:
-                told.append((one.path, one.error.key))
-                self._console.bad(say("launcher.model_refused", name=one.path.name, reason=one.error))
 
     def _verify(self, model: Model, info: BundleInfo) -> str | None:
         """Return the verdict about the model's digest in words, None when the user stopped meanwhile."""
@@ -261,7 +277,9 @@ class Launcher:
             return say("launcher.digest_right")
         return say("launcher.digest_differs" if claims_to_be_known(model, info) else "launcher.digest_unknown")
 
-    def _watch(self, info: BundleInfo, runtime: Runtime, processor: Cpu, instance: Instance) -> None:
+    def _watch(
+        self, runtime: Runtime, instance: Instance, model: Model, processor: Cpu, levels: tuple[EngineLevel, ...]
+    ) -> None:
         """Show what happens until the user stops it."""
         was_ready = False
         while not self._stop.wait(LOOK_EVERY_S):
@@ -269,6 +287,11 @@ class Launcher:
             if snapshot.phase == "ready" and not was_ready:
                 was_ready = True
                 self._say_ready(instance, runtime)
+            elif snapshot.phase == "failed" and snapshot.message_key == ILLEGAL_INSTRUCTION and len(levels) > 1:
+                self._remembered.put("illegal_instruction", processor.name, levels[0].name)
+                levels = levels[1:]
+                self._console.bad(say("launcher.lower_level", level=levels[0].name))
+                self._start_engine(runtime, model, levels[0])
 
     def _say_ready(self, instance: Instance, runtime: Runtime) -> None:
         base = instance.url.rstrip("/")

@@ -22,6 +22,8 @@ PF_AVX2 = 40
 XSTATE_MASK_AVX = 1 << 2
 FIRST_BUILD_THAT_KNOWS_AVX2 = 19041
 """Windows 10 version 2004; older ones answer no to PF_AVX2 on every processor."""
+MAKERS_WITH_FMA = ("GenuineIntel", "AuthenticAMD", "HygonGenuine")
+"""Every AVX2 processor of theirs has FMA and F16C; VIA's and Zhaoxin's first ones have AVX2 without FMA."""
 DRIVE_TYPES = {2: "removable", 3: "fixed", 4: "network", 5: "cdrom", 6: "ramdisk"}
 
 
@@ -51,6 +53,8 @@ class Cpu:
     physical_cores: int
     logical_cores: int
     features: frozenset[str]
+    certain: bool = True
+    """Whether a feature that is not in ``features`` is really missing."""
 
 
 @dataclass(frozen=True)
@@ -89,15 +93,17 @@ def cpu() -> Cpu:
         from oneclick import windows
 
         name, identifier, vendor = windows.processor_names()
+        knows_avx2 = windows.version()[2] >= FIRST_BUILD_THAT_KNOWS_AVX2
         features = conclude_features(
             has_avx=windows.has_feature(PF_AVX) or bool(windows.enabled_register_states() & XSTATE_MASK_AVX),
             has_avx2=windows.has_feature(PF_AVX2),
-            knows_avx2=windows.version()[2] >= FIRST_BUILD_THAT_KNOWS_AVX2,
+            knows_avx2=knows_avx2,
             identifier=identifier,
             vendor=vendor,
         )
         logical = os.cpu_count() or 1
-        return Cpu(name, windows.physical_cores() or logical, logical, features)
+        certain = "avx" not in features or (knows_avx2 and vendor in MAKERS_WITH_FMA)
+        return Cpu(name, windows.physical_cores() or logical, logical, features, certain)
     return _linux_cpu()
 
 
@@ -127,7 +133,7 @@ def conclude_features(
     features = {"avx"} if has_avx or has_avx2 else set()
     if has_avx2:
         features.add("avx2")
-        if vendor in ("GenuineIntel", "AuthenticAMD", "HygonGenuine", ""):
+        if vendor in MAKERS_WITH_FMA:
             features |= {"fma", "f16c"}
     return frozenset(features)
 

@@ -44,18 +44,20 @@ class Status:
         with self._lock:
             return self._snapshot
 
-    def set(
-        self, phase: str, progress: float | None = None, message_key: str = "", **details: Any
-    ) -> None:
+    def set(self, phase: str, progress: float | None = None, message_key: str = "", **details: Any) -> None:
         """Enter ``phase`` (one of PHASES) or report more progress in it."""
         if phase not in PHASES:
             raise ValueError(phase)
         with self._lock:
             self._snapshot = Snapshot(phase, progress, message_key, {}, details)
 
+    def tell(self, phase: str, message_key: str, **message_values: object) -> None:
+        """Enter ``phase`` with a sentence about it."""
+        if phase not in PHASES:
+            raise ValueError(phase)
+        with self._lock:
+            self._snapshot = replace(Snapshot(phase), message_key=message_key, message_values=dict(message_values))
+
     def fail(self, message_key: str, **message_values: object) -> None:
         """Enter ``failed`` with the sentence that tells the user what to do."""
-        with self._lock:
-            self._snapshot = replace(
-                Snapshot("failed"), message_key=message_key, message_values=dict(message_values)
-            )
+        self.tell("failed", message_key, **message_values)

@@ -65,6 +65,7 @@ TABLE: Table = {
         "{name} 已损坏（{reason}）。\n请重新解压整个压缩包。",
         "{name} is damaged ({reason}).\nExtract the whole archive again.",
     ),
+    "note": ("      注意：{what}", "      Note: {what}"),
     # 3. the model
     "model": (
         "模型　{name}：{architecture} {dtype}，{size}，{verdict}",
@@ -93,8 +94,11 @@ TABLE: Table = {
             "      - put {name} into this folder: {folder}"
         ),
     ),
-    "copying": ("模型正在放进来", "The model is being copied"),
+    "model_missing": ("本文件夹里还没有模型 {name}。", "There is no model {name} in the folder yet."),
+    "copying": ("{name} 正在复制进来", "{name} is being copied"),
     # 4. loading
+    "engine": ("引擎　{level}，{threads} 个线程", "Engine    {level}, {threads} threads"),
+    "lower_level": ("处理器不支持这个引擎，改用兼容版（{level}）。", "The processor cannot run it; trying {level}."),
     "loading": ("加载模型", "Loading the model"),
     "downloading": ("下载模型 {done} / {total}，{rate}，{source}", "Downloading {done} / {total}, {rate}, {source}"),
     "restarting": ("引擎意外退出，正在重新启动：{reason}", "The engine stopped and is started again: {reason}"),

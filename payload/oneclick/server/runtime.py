@@ -506,7 +506,7 @@ class Runtime:
                 self.status.fail(key, code=shown)
                 self._post(self.fail_all, self._failed_error())
                 return
-            self.status.set("restarting")
+            self.status.tell("restarting", key, code=shown)
             delay_s = 0.2 * 4 ** (len(self._crashes) - 1)
             self._restart = threading.Timer(delay_s, self._spawn_again)
             self._restart.daemon = True
