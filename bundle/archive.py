@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import lzma
 import os
+import posixpath
 import shutil
 import stat
 import tempfile
@@ -78,6 +79,10 @@ class _Part:
     @property
     def is_stored(self) -> bool:
         return self.filters is sevenzip.COPY
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size_bytes for file in self.files)
 
 
 def write_archive(
@@ -153,17 +158,70 @@ def _raise(error: OSError) -> None:
 
 
 def _plan(files: Sequence[_File], stored: Collection[str]) -> list[_Part]:
-    """Divide ``files`` into streams, by nothing but their names and sizes; stored ones come last."""
+    """Divide ``files`` into streams, by nothing but their names and sizes; stored ones come last.
+
+    Streams are what several cores work on at once, so their number must not depend on the cores. Files that have
+    nothing in common lose nothing by being apart: programs go with programs, texts with texts, each sorted so that
+    similar files meet, and a library as large as a stream gets one of its own.
+    """
     unknown = sorted(set(stored) - {file.name for file in files})
     if unknown:
         raise UsageError(f"{unknown[0]} is not in the tree", why="it was to be stored", do="check its name")
     packed = [file for file in files if file.name not in stored]
-    packed.sort(key=lambda file: (Path(file.name).suffix, file.name))
-    parts = [_Part(files=tuple(packed), filters=_FILTERS)] if packed else []
-    return parts + [_Part(files=(file,), filters=sevenzip.COPY) for file in files if file.name in stored]
+    large = [file for file in packed if _is_binary(file) and file.size_bytes >= _LARGE_BYTES]
+    binaries = [file for file in packed if _is_binary(file) and file.size_bytes < _LARGE_BYTES]
+    texts = [file for file in packed if not _is_binary(file)]
+    binaries.sort(key=lambda file: (_suffix(file), posixpath.basename(file.name), file.name))
+    texts.sort(key=lambda file: (_suffix(file), file.name))
+    return [
+        *(_Part(files=(file,), filters=_LARGE_CODE) for file in large),
+        *(_Part(files=part, filters=_CODE) for part in _cut(binaries)),
+        *(_Part(files=part, filters=_TEXT) for part in _cut(texts)),
+        *(_Part(files=(file,), filters=sevenzip.COPY) for file in files if file.name in stored),
+    ]
 
 
-_FILTERS = ({"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME})
+def _is_binary(file: _File) -> bool:
+    return _suffix(file) in _BINARY_SUFFIXES
+
+
+def _suffix(file: _File) -> str:
+    return posixpath.splitext(file.name)[1].lower()
+
+
+def _cut(files: Sequence[_File]) -> Iterator[tuple[_File, ...]]:
+    """Cut ``files`` into runs of at most ``_PART_BYTES``, or of one file."""
+    part: list[_File] = []
+    size_bytes = 0
+    for file in files:
+        if part and size_bytes + file.size_bytes > _PART_BYTES:
+            yield tuple(part)
+            part, size_bytes = [], 0
+        part.append(file)
+        size_bytes += file.size_bytes
+    if part:
+        yield tuple(part)
+
+
+_BINARY_SUFFIXES = {".exe", ".dll", ".pyd", ".bin", ".cat"}
+"""Programs, and what shares bytes with them: tables that are compiled in as well, certificates of signatures."""
+_LARGE_BYTES = 16 << 20
+_PART_BYTES = 40 << 20
+_DICTIONARY_BYTES = 16 << 20
+"""A compressor takes 12 times as much memory; measured, twice as much saves less than 0.1 %."""
+
+
+def _lzma2(**settings: int) -> dict[str, Any]:
+    extreme = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": _DICTIONARY_BYTES}
+    return {**extreme, **settings}
+
+
+# Measured on the default bundle (54 MB): nice_len 64 takes a quarter less time than 273 for 0.03 % more bytes; pb=0
+# and lc=4 save 0.6 % of OpenBLAS, which is nearly all code, and cost a little elsewhere.
+_X86 = {"id": lzma.FILTER_X86}
+_LARGE_CODE = (_X86, _lzma2(nice_len=64, lc=4, pb=0))
+_CODE = (_X86, _lzma2(nice_len=64))
+_TEXT = (_lzma2(nice_len=128, lc=4, pb=0),)
 
 
 # Packing
@@ -208,13 +266,16 @@ def _pack(
     stop = threading.Event()
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         try:
-            compressed = [pool.submit(_compress, part, folder, meter, stop) for part in parts if not part.is_stored]
-            waiting = iter(compressed)
+            jobs = {
+                id(part): pool.submit(_compress, part, folder, meter, stop)
+                for part in sorted(parts, key=lambda part: -part.size_bytes)  # the longest first: cores end together
+                if not part.is_stored
+            }
             for part in parts:
                 if part.is_stored:
-                    packed, size_bytes, crc32 = _store(part, out, meter), part.files[0].size_bytes, None
+                    packed, size_bytes, crc32 = _store(part, out, meter), part.size_bytes, None
                 else:
-                    packed, spool, crc32 = next(waiting).result()
+                    packed, spool, crc32 = jobs[id(part)].result()
                     with spool:
                         size_bytes = spool.tell()
                         spool.seek(0)
