@@ -38,8 +38,8 @@ TABLE: Table = {
     "context_reduced": (
         "内存不多，上下文从 {wanted} 缩短到 {context}（能记住的对话短一些），需要约 {need}。",
         (
-            "Memory is short: the context is reduced from {wanted} to {context} (a shorter conversation is remembered); "
-            "about {need} is needed."
+            "Memory is short: the context is reduced from {wanted} to {context}, so less of a conversation is "
+            "remembered; about {need} is needed."
         ),
     ),
     "memory_tight": (
@@ -65,13 +65,13 @@ TABLE: Table = {
             "请关闭一些程序，或在“高级系统设置 → 性能 → 高级 → 虚拟内存”里选“自动管理”。"
         ),
         (
-            "Virtual memory is small: the engine reserves {reserved}, Windows can give {commit} now. If it does not start, "
-            "close programs, or let Windows manage the page file (System > Advanced > Performance)."
+            "Virtual memory is small: the engine reserves {reserved}, Windows can give {commit} now. If it does not "
+            "start, close programs, or let Windows manage the page file (System > Advanced > Performance)."
         ),
     ),
     "folder_writable": ("文件夹可以写入", "The folder can be written"),
     "folder_read_only": (
-        "这个文件夹不能写入（{reason}）：不能下载模型，也没有日志。请把整个文件夹移到桌面或 D 盘。",
+        "这个文件夹不能写入（{reason}）：不能下载模型，也没有日志。请把文件夹移到桌面或 D 盘。",
         "The folder cannot be written ({reason}): no download and no log. Move it to a place of your own.",
     ),
     "path_ok": ("路径长度 {length}（上限 {limit}）", "Path length {length} (limit {limit})"),
@@ -115,9 +115,12 @@ TABLE: Table = {
         ),
     ),
     "marked": (
-        "文件带有“来自互联网”的标记（{names}），Windows 可能会拦截。如果被拦，请右键压缩包 → 属性 → 解除锁定，再重新解压。",
         (
-            "Files are marked as coming from the internet ({names}); Windows may block them. If it does, right-click the "
+            "文件带有“来自互联网”的标记（{names}），Windows 可能会拦截。"
+            "如果被拦，请右键压缩包 → 属性 → 解除锁定，再重新解压。"
+        ),
+        (
+            "Files are marked as coming from the internet ({names}); Windows may block them. If so, right-click the "
             "archive, Properties, Unblock, and extract again."
         ),
     ),
