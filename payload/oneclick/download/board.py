@@ -128,7 +128,7 @@ class Board:
             standing.strikes += fault.weight
         if standing.strikes >= PATIENCE or (wait_s is not None and wait_s > self._patience_with(standing)):
             self.leave(standing, attempt)
-        backoff_s: float = min(MAX_WAIT_S, self.tuning.retry_wait_s * 2 ** (standing.strikes - 1))
+        backoff_s: float = min(MAX_WAIT_S, self.tuning.retry_wait_s * 2 ** max(0, standing.strikes - 1))
         standing.retry_at = now + (backoff_s if wait_s is None else max(wait_s, 0.05))
 
     def _patience_with(self, standing: Standing) -> float:

@@ -26,7 +26,7 @@ from oneclick.download.part import Part
 from oneclick.download.probe import address_of, probe_all
 from oneclick.download.rate import RateMeter
 from oneclick.download.stream import download_of_unknown_size
-from oneclick.download.transport import GONE, STALL, Body, Fault, Refused, make_session, open_range
+from oneclick.download.transport import GONE, LESSON, STALL, Body, Fault, Refused, make_session, open_range
 
 if TYPE_CHECKING:
     import requests
@@ -353,11 +353,12 @@ class _Job:
         with body:
             with self.turn:
                 run.body = body
-            if not body.partial and run.standing.ranges and run.position > 0:
-                run.standing.ranges = False
-                raise Fault("no_ranges", STALL)
+            if not body.partial and not run.is_stream and run.position > 0:
+                with self.turn:
+                    run.standing.ranges = False
+                    raise Fault("no_ranges", STALL if self.board.others(run.standing) else LESSON)
             segments = [(run.position, run.stop)]
-            if not run.standing.ranges:
+            if run.is_stream:
                 segments = [(max(start, run.position), stop) for start, stop in self._holes() if stop > run.position]
             writer = Writer(self.part, run, self.tuning, self._on_difference)
             try:
@@ -409,8 +410,8 @@ class _Job:
 
     def _enter(self, run: Run, start: int, stop: int) -> None:
         with self.turn:
-            run.position = max(start, run.noted)
-            run.stop = min(stop, run.stop) if run.standing.ranges else stop
+            run.position = start
+            run.stop = stop if run.is_stream else min(stop, run.stop)
 
     def _arrived(self, run: Run, length: int) -> None:
         run.new_bytes += length

@@ -19,6 +19,8 @@ class Run:
 
     def __init__(self, standing: Standing, start: int, stop: int, until: float | None = None) -> None:
         self.standing = standing
+        self.is_stream = not standing.ranges
+        """The answer starts at the file's first byte; what is not missing is dropped on the way."""
         self.noted = start
         """Everything of this run before here is recorded in the state file."""
         self.position = start
@@ -123,9 +125,8 @@ def pump(
     taken over its end) and moves the run's position past them. Raises Fault and OSError.
     """
     position, data = body.start, memoryview(b"")
-    for number, (start, stop) in enumerate(segments):
-        if number:
-            writer.seek(start)
+    for start, stop in segments:
+        writer.seek(start)
         enter(run, start, stop)
         while run.position < run.stop:
             if not wanted(run):

@@ -22,6 +22,8 @@ USER_AGENT = "chatglm3-oneclick/1.0"
 
 READ_BYTES = 256 * 1024
 
+LESSON = 0
+"""Something to know about the source, not a failure."""
 HICCUP = 1
 """Worth asking the same source again at once."""
 STALL = 3
@@ -299,4 +301,24 @@ def head(session: requests.Session, url: str, timeout_s: float) -> requests.Resp
     """Return the answer to a HEAD of ``url`` itself, redirects not followed. Raises Fault."""
     response = _ask(session, url, {}, (timeout_s, timeout_s), method="HEAD", redirects=False)
     response.close()
+    return response
+
+
+def ask_small(session: requests.Session, url: str, timeout_s: float, max_bytes: int) -> bytes:
+    """Return a small answer, such as a hub's listing. Raises Fault; also when it has more than ``max_bytes``."""
+    response = _ask(session, url, {}, (timeout_s, timeout_s))
+    with Body(_accepted(response), 0, None, None) as body:
+        data = b""
+        while len(data) <= max_bytes:
+            more = body.read()
+            if not more:
+                return data
+            data += more
+    raise Fault("too_long", GONE)
+
+
+def _accepted(response: requests.Response) -> requests.Response:
+    if response.status_code != 200:
+        response.close()
+        raise Fault("status", HICCUP, status=response.status_code)
     return response
