@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from oneclick.model_file import SPECIAL_TOKENS, ModelHeader, kind_of, weight_shapes
-
 from bundle.errors import UsageError
 from bundle.quantize import safetensors, torch_pickle
 from bundle.quantize.stored import StoredTensor, damaged
+from oneclick.model_file import SPECIAL_TOKENS, ModelHeader, kind_of, weight_shapes
 
 ARCHITECTURE_FACTS = {
     "add_bias_linear": False,

@@ -13,6 +13,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+
+from bundle.errors import DigestMismatch, UsageError
+from bundle.log import Log, human_bytes, human_seconds
+from bundle.quantize.blocks import Floats, NotFiniteError, quantize_rows
+from bundle.quantize.checkpoint import Checkpoint, read_checkpoint
+from bundle.quantize.floats import decode, round_to, unpack_int4
+from bundle.quantize.partial import PartialModel, fingerprint_of
+from bundle.quantize.published import PUBLISHED, published_like
+from bundle.quantize.stored import StoredTensor, damaged
 from oneclick.model_file import (
     DTYPES,
     ModelHeader,
@@ -23,15 +32,6 @@ from oneclick.model_file import (
     sha256_of,
     tensor_layout,
 )
-
-from bundle.errors import DigestMismatch, UsageError
-from bundle.log import Log, human_bytes, human_seconds
-from bundle.quantize.blocks import Floats, NotFiniteError, quantize_rows
-from bundle.quantize.checkpoint import Checkpoint, read_checkpoint
-from bundle.quantize.floats import decode, round_to, unpack_int4
-from bundle.quantize.partial import PartialModel, fingerprint_of
-from bundle.quantize.published import PUBLISHED, published_like
-from bundle.quantize.stored import StoredTensor, damaged
 
 PIECE_VALUES = 1 << 20
 """Weights that one worker has in hand: 4 MiB as float32, about 20 MiB with everything made of it on the way."""
