@@ -62,6 +62,10 @@ TABLE: Table = {
     ),
     "tools": ("tools 应为最多 {limit} 项的数组。", "tools must be an array of at most {limit} items."),
     "tool": ("tools 的每一项都要有 function.name。", "Each of the tools needs function.name."),
+    "continue": (
+        "continue_final_message 只能用来接着写 assistant 的最后一条消息。",
+        "continue_final_message needs an assistant message at the end, to go on with.",
+    ),
     "json_schema": (
         "不支持 json_schema，请改用 json_object。",
         "json_schema is not supported; use json_object.",

@@ -24,6 +24,8 @@ class AnswerReader:
     stop: Sequence[str] = ()
     tool_names: Sequence[str] = ()
     strip_start: bool = True
+    continues: bool = False
+    """The tokens go on with an answer begun earlier."""
     tokens: list[int] = field(default_factory=list)
     text: str = ""
     """The answer's text handed out so far."""
@@ -36,7 +38,7 @@ class AnswerReader:
         self._exact = True
 
     def _new_part(self) -> TextStream:
-        return TextStream(self.tokenizer, self.stop, self.strip_start)
+        return TextStream(self.tokenizer, self.stop, self.strip_start, self.continues)
 
     def has_stopped(self) -> bool:
         """A stop string was met."""

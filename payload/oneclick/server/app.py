@@ -7,6 +7,7 @@ and an English line.
 OpenAI's interface
     GET  /v1/models, /v1/models/{id}     any id is found; the list holds "gpt-3.5-turbo" and "chatglm3-6b"
     POST /v1/chat/completions            stream or not; tools; any model name
+                                         "continue_final_message": true goes on with a last message of the assistant
     POST /v1/completions                 the prompt as it is, without roles
 Ours
     GET  /health     200 when the model answers, else 503:

@@ -65,6 +65,8 @@ class Generation:
         self._runtime = runtime
         self._legacy = legacy
         self._last_news = 0.0
+        self.begun_text = ""
+        """The answer that this one goes on with."""
 
     async def pieces(self) -> AsyncIterator[Any]:
         """Yield Delta, News and at last End; raises ApiError when the model fails."""
@@ -94,7 +96,8 @@ class Generation:
         finally:
             # Also of an answer that was broken off: the client will send back what it got.
             if self.reader.is_exact:
-                self._runtime.answers.remember(self.reader.text, self.reader.tokens)
+                begun = self.prompt.begun
+                self._runtime.answers.remember(self.begun_text + self.reader.text, [*begun, *self.reader.tokens])
 
     def _take(self, token: int) -> str:
         reader = self.reader
@@ -156,8 +159,9 @@ async def chat_completions(runtime: Runtime, request: Request, body: JsonObject)
     tokenizer = runtime.ready_tokenizer()
     prompt = await _build(runtime, build_chat, chat, tokenizer, runtime.answers, runtime.limits)
     job = runtime.submit(prompt.ids, prompt.max_new, chat.sampling(), request.scope["oneclick.request_id"])
-    reader = AnswerReader(tokenizer, chat.stop, split_names(chat.tools))
+    reader = AnswerReader(tokenizer, chat.stop, split_names(chat.tools), continues=chat.continues)
     generation = Generation(runtime, job, prompt, reader, chat.legacy_functions)
+    generation.begun_text = chat.messages[-1].content if chat.continues else ""
     head = _head("chatcmpl-", chat, runtime)
     if chat.stream:
         parts = _stream(generation, ChatChunks(head, chat, runtime))

@@ -84,6 +84,8 @@ class ChatRequest(SamplingRequest):
     messages: tuple[Message, ...] = ()
     tools: tuple[JsonObject, ...] = ()
     """Function objects: name, description, parameters."""
+    continues: bool = False
+    """Go on with the last message, an unfinished one of the assistant's (vLLM's ``continue_final_message``)."""
     json_answer: bool = False
     """response_format json_object: the model is asked for JSON, nothing enforces it."""
     legacy_functions: bool = field(default=False, compare=False)
@@ -145,6 +147,7 @@ def parse_chat(body: JsonObject) -> ChatRequest:
         messages=messages,
         tools=tools,
         legacy_functions=legacy,
+        continues=_continues(body, messages),
         json_answer=_wants_json(body.get("response_format")),
     )
 
@@ -239,6 +242,13 @@ def _stop(value: Any) -> tuple[str, ...]:
     if not isinstance(texts, list) or len(texts) > MAX_STOP or not all(isinstance(text, str) for text in texts):
         raise invalid("server.stop", "stop", limit=MAX_STOP)
     return tuple(clean(text) for text in texts if text)
+
+
+def _continues(body: JsonObject, messages: Sequence[Message]) -> bool:
+    wanted = _boolean(body, "continue_final_message")
+    if wanted and (messages[-1].role != "assistant" or messages[-1].tool_calls):
+        raise invalid("server.continue", "continue_final_message")
+    return wanted
 
 
 def _wants_json(value: Any) -> bool:

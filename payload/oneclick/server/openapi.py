@@ -187,6 +187,7 @@ def _request_schemas() -> Schema:
         "tools": {**tools, "items": _object({"function": _function()}, ["function"])},
         "functions": {**tools, "items": _function()},
         "tool_choice": {"description": '"none" keeps the tools from the model; an object names one'},
+        "continue_final_message": {"type": ["boolean", "null"]},
         "response_format": _or_null(_object({"type": {"enum": ["text", "json_object"]}})),
     }
     plain = {

@@ -57,6 +57,8 @@ class Prompt:
     max_new: int
     dropped_messages: int = 0
     dropped_tokens: int = 0
+    begun: tuple[int, ...] = ()
+    """What the answer to go on with consists of so far; the end of ``ids``."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def build_chat(request: ChatRequest, tokenizer: ChatTokenizer, answers: Answers,
     turns = _turns(messages)
     encoded = [_message_ids(message, tokenizer, answers) for message in messages]
     counts = [0] * (max(turns, default=_ALWAYS) + 1)
-    fixed = len(tokenizer.start()) + 1  # the <|assistant|> at the end
+    fixed = len(tokenizer.start()) + (not request.continues)  # the <|assistant|> at the end
     for turn, ids in zip(turns, encoded):
         if turn == _ALWAYS:
             fixed += len(ids)
@@ -97,12 +99,14 @@ def build_chat(request: ChatRequest, tokenizer: ChatTokenizer, answers: Answers,
     for turn, ids in zip(turns, encoded):
         if turn == _ALWAYS or turn >= first:
             prompt += ids
-    prompt.append(tokenizer.assistant)
+    if not request.continues:
+        prompt.append(tokenizer.assistant)
     return Prompt(
         prompt,
         min(wanted, limits.context - len(prompt)),
         dropped_messages=sum(_ALWAYS < turn < first for turn in turns),
         dropped_tokens=sum(counts[:first]),
+        begun=tuple(encoded[-1][1:]) if request.continues else (),
     )
 
 

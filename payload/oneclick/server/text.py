@@ -11,14 +11,19 @@ from oneclick.server.tokenizer import ChatTokenizer
 class TextStream:
     """Collects tokens and hands out text that later tokens cannot change any more."""
 
-    def __init__(self, tokenizer: ChatTokenizer, stop: Sequence[str] = (), strip_start: bool = True) -> None:
-        """``strip_start``: drop white space before the first character, as ChatGLM3 begins its answers with one."""
+    def __init__(
+        self, tokenizer: ChatTokenizer, stop: Sequence[str] = (), strip_start: bool = True, continues: bool = False
+    ) -> None:
+        """``strip_start``: drop white space before the first character, as ChatGLM3 begins its answers with one.
+
+        ``continues``: the tokens go on with a text, so nothing is taken off their start.
+        """
         self._tokenizer = tokenizer
         self._stop = [text for text in stop if text]
-        self._at_start = strip_start
+        self._at_start = strip_start and not continues
         # Incomplete characters wait inside; invalid bytes become U+FFFD.
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._first = True
+        self._first = not continues
         self._held = ""
         self.ids: list[int] = []
         """Every token so far."""
