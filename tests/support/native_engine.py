@@ -71,7 +71,9 @@ def native_engine(version: str = "0.3.0", *, patched: bool, cache_dir: Path | No
 
 
 def _key(sdist: Sdist, patched: bool) -> str:
-    digest = hashlib.sha256(f"{RECIPE} {sdist.sha256} {sysconfig.get_platform()} {sys.implementation.cache_tag}".encode())
+    digest = hashlib.sha256(
+        f"{RECIPE} {sdist.sha256} {sysconfig.get_platform()} {sys.implementation.cache_tag}".encode()
+    )
     for patch in patch_files(sdist.version) if patched else []:
         digest.update(patch.read_bytes())
     kind = "ours" if patched else "released"
@@ -97,7 +99,7 @@ def _one_at_a_time(lock: Path, wanted: Path) -> Iterator[None]:
 
 
 def _build(sdist: Sdist, folders: dict[bool, Path], root: Path) -> None:
-    archive = _download(sdist, root)
+    archive = download_sdist(sdist, root)
     with tempfile.TemporaryDirectory(dir=root, prefix="making-") as making:
         unpack_tar(archive, Path(making, "sdist"))
         (source,) = [path for path in Path(making, "sdist").iterdir() if path.is_dir()]
@@ -116,7 +118,8 @@ def _build(sdist: Sdist, folders: dict[bool, Path], root: Path) -> None:
             staged.rename(folders[kind])
 
 
-def _download(sdist: Sdist, root: Path) -> Path:
+def download_sdist(sdist: Sdist, root: Path) -> Path:
+    """Return the path of ``sdist`` in the folder ``root``, downloaded from the package index when it is not there."""
     path = root / sdist.name
     if path.is_file() and file_sha256(path) == sdist.sha256:
         return path
