@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
 
 def _run(folder: BundleFolder, arguments: list[str], window: console.Console) -> int:
     if arguments[:1] == ["download"]:
-        from oneclick.download import run_download_command
+        from oneclick.download_command import run_download_command
 
         return run_download_command(folder.root, arguments[1:])
     if arguments[:1] == ["doctor"]:

@@ -28,33 +28,27 @@ class Attempt:
         return both(f"download.{self.key}", **self.values)
 
 
-def _told(attempts: Sequence[Attempt], language: int) -> str:
-    """Return one indented line per source with its last reason."""
-    last = {attempt.source: attempt for attempt in attempts}
-    return "\n".join(f"  {name}: {attempt.both()[language]}" for name, attempt in last.items())
-
-
 class DownloadError(OneClickError):
     """Any of the failures below; ``attempts`` says what each source did."""
 
     def __init__(self, key: str, *, attempts: Sequence[Attempt] = (), **values: object) -> None:
+        if attempts:
+            values = {**values, "sources_zh": _told(attempts, 0), "sources_en": _told(attempts, 1)}
         super().__init__(f"download.{key}", **values)
         self.attempts = tuple(attempts)
 
-    def both(self) -> tuple[str, str]:
-        chinese, english = super().both()
-        if not self.attempts:
-            return chinese, english
-        return f"{chinese}\n{_told(self.attempts, 0)}", f"{english}\n{_told(self.attempts, 1)}"
-
-    def __str__(self) -> str:
-        reasons = "\n".join(f"  {name}: {reason}" for name, reason in self.reasons())
-        return super().__str__() + (f"\n{reasons}" if reasons else "")
-
-    def reasons(self) -> Sequence[tuple[str, str]]:
+    def reasons(self) -> list[tuple[str, str]]:
         """Return (source name, last reason in words), in the order the sources were first tried."""
-        last = {attempt.source: attempt for attempt in self.attempts}
-        return [(name, attempt.reason) for name, attempt in last.items()]
+        return [(name, attempt.reason) for name, attempt in _last_of_each(self.attempts).items()]
+
+
+def _last_of_each(attempts: Sequence[Attempt]) -> dict[str, Attempt]:
+    return {attempt.source: attempt for attempt in attempts}
+
+
+def _told(attempts: Sequence[Attempt], language: int) -> str:
+    """Return one indented line per source with its last reason."""
+    return "\n".join(f"  {name}: {attempt.both()[language]}" for name, attempt in _last_of_each(attempts).items())
 
 
 class AllSourcesFailed(DownloadError):

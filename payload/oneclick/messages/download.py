@@ -10,12 +10,12 @@ TABLE: Table = {
         (
             "下载 {name} 失败：所有下载源都没有成功。\n"
             "已下载的部分会保留，检查网络后再运行会接着下载。\n"
-            "各个下载源的情况："
+            "各个下载源的情况：\n{sources_zh}"
         ),
         (
             "{name} could not be downloaded: every source failed.\n"
             "What has arrived is kept; check the network and run again to continue.\n"
-            "What each source did:"
+            "What each source did:\n{sources_en}"
         ),
     ),
     "digest_differs": (
@@ -24,14 +24,14 @@ TABLE: Table = {
             "文件已另存为 {kept}。\n"
             "  应为 {expected}\n"
             "  实为 {got}\n"
-            "各个下载源的情况："
+            "各个下载源的情况：\n{sources_zh}"
         ),
         (
             "The downloaded {name} is not the right file (its sha256 differs) and is not used.\n"
             "It is kept as {kept}.\n"
             "  expected {expected}\n"
             "  got      {got}\n"
-            "What each source did:"
+            "What each source did:\n{sources_en}"
         ),
     ),
     "disk_full": (
@@ -79,6 +79,84 @@ TABLE: Table = {
         "已暂停下载 {name}，下次会接着下载。",
         "The download of {name} is paused; it continues next time.",
     ),
+    # The catalogue and 下载模型.bat.
+    "unknown_model": (
+        "没有名为 {name} 的模型。最接近的是 {near}。可以选：{known}。",
+        "There is no model called {name}. The nearest is {near}. There are: {known}.",
+    ),
+    "bad_source": (
+        "模型 {model} 的下载源 {source} 写得不对，已跳过。",
+        "The source {source} of the model {model} is not valid; it is left out.",
+    ),
+    "no_sources": ("模型 {name} 没有可用的下载源。", "The model {name} has no source to download from."),
+    "title": (
+        "下载模型（可以随时关闭窗口，下次接着下载）",
+        "Download a model (close the window any time; it resumes)",
+    ),
+    "list_line": (
+        "  {number}. {mark}{id:<9} {size:>8}   需要内存 {memory}   {fit}\n     {title}",
+        "  {number}. {mark}{id:<9} {size:>8}   memory {memory}   {fit}\n     {title}",
+    ),
+    "fits": ("这台电脑可以用", "fits this PC"),
+    "fits_short": ("可以用，但对话长度只有 {context}", "fits with a context of {context}"),
+    "fits_not": ("这台电脑内存不够", "too large for this PC's memory"),
+    "pc_memory": (
+        "这台电脑的内存：{total}，现在可用 {available}",
+        "This PC's memory: {total}, {available} available",
+    ),
+    "present": ("（已下载）", "(here) "),
+    "ask": ("请输入编号后按回车（直接回车选 {default}）：", "Type a number and press Enter (just Enter: {default}): "),
+    "by_hand": (
+        ("也可以用浏览器或别的下载工具下载下面任意一个地址，把文件放进本文件夹，文件名不用改：\n{links}"),
+        "You can also fetch one of these with a browser and put the file into this folder, whatever its name:\n{links}",
+    ),
+    "netdisk": ("网盘下载：{address}　提取码：{code}", "Net disk: {address}  code: {code}"),
+    "netdisk_no_code": ("网盘下载：{address}", "Net disk: {address}"),
+    "page": ("下载页：{address}", "Download page: {address}"),
+    "here_already": (
+        "{name} 已经在这里，校验正确，不用再下载。",
+        "{name} is already here and right.",
+    ),
+    "checking_file": ("正在校验 {name}……", "Checking {name}..."),
+    "adopted": (
+        "在本文件夹找到了下载好的 {found}，校验正确，已改名为 {name}。",
+        "Found {found} in this folder; it is right and is now called {name}.",
+    ),
+    "found_elsewhere": (
+        (
+            "在“下载”文件夹里有一个大小相同的文件：\n  {path}\n"
+            "如果这是您下载好的模型，请关闭本窗口，把它移到本文件夹再运行，就不用重新下载。"
+        ),
+        (
+            "The Downloads folder has a file of the same size:\n  {path}\n"
+            "If it is the model you fetched, close this window, move it here and run again."
+        ),
+    ),
+    "unfinished": (
+        "{name} 是浏览器或下载工具还没下载完的文件，等它完成后再放进来。",
+        "{name} is an unfinished download of a browser or another tool; it can be used once that is done.",
+    ),
+    "set_aside": (
+        "现有的 {name} 不是要下载的模型，已改名为 {kept} 保留。原因：{reason}",
+        "The {name} that is here is not this model and is kept as {kept}. Reason: {reason}",
+    ),
+    "another_model": ("内容不同", "its content differs"),
+    "probing": ("正在测试各个下载源的速度……", "Testing the sources..."),
+    "bar_downloading": ("下载", "Downloading"),
+    "bar_checking": ("校验", "Checking"),
+    "line_progress": (
+        "{what} {percent:3d}%  {done} / {total}  {rate}/s  剩余 {left}  {source}",
+        "{what} {percent:3d}%  {done} / {total}  {rate}/s  {left} left  {source}",
+    ),
+    "finished": (
+        "\n{name} 下载完成，校验正确（来源：{source}）。\n现在可以双击“一键运行.bat”了。",
+        "\n{name} is complete and right (from {source}).\nNow double-click 一键运行.bat.",
+    ),
+    "chosen": ("已在 设置.toml 里选用 {id}。", "设置.toml now uses {id}."),
+    "usage": (
+        "用法：下载模型.bat [名字] [--list]",
+        "Usage: 下载模型.bat [NAME] [--list]",
+    ),
     # What one source did.
     "no_connection": ("{wait:g} 秒内连不上 {host}", "no connection to {host} within {wait:g} s"),
     "refused_connection": ("连接 {host} 被拒绝或中断", "{host} refused or dropped the connection"),
@@ -86,6 +164,7 @@ TABLE: Table = {
         "找不到服务器 {host}（网络没有连接，或 DNS 有问题）",
         "{host} cannot be found (no network, or its DNS fails)",
     ),
+    "no_listing": ("没有列出这个文件", "it does not list the file"),
     "no_address": ("没有查到下载地址（{detail}）", "its address could not be looked up ({detail})"),
     "bad_address": ("网址不正确：{url}", "not a valid address: {url}"),
     "proxy": ("系统设置的代理连不上", "the system's proxy does not answer"),

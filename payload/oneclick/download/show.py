@@ -1,0 +1,143 @@
+"""Progress of a download in the black window: a bar where there is a console, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Callable, NoReturn, TextIO
+
+from oneclick.download.files import Event, Progress
+from oneclick.messages import say
+from oneclick.sizes import in_words
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+LINE_EVERY_S = 30.0
+LINE_EVERY_SHARE = 0.05
+BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {rate_fmt} {remaining} {postfix}"
+
+
+class ProgressView:
+    """Give ``progress`` and ``event`` to a download, then ``close``; a ``with`` block does the last."""
+
+    def __init__(
+        self, stream: TextIO | None = None, columns: int | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream = stream or sys.stdout
+        self._columns = columns
+        self._clock = clock
+        self._in_place = self._stream.isatty()
+        self._phase = ""
+        self._bar: tqdm[NoReturn] | None = None
+        self._line_at = 0.0
+        self._line_share = 0.0
+
+    def progress(self, progress: Progress) -> None:
+        """Show ``progress``."""
+        if progress.phase != self._phase:
+            self._enter(progress)
+        if progress.phase == "probing":
+            return
+        if self._bar is not None:
+            self._bar.set_postfix_str(progress.source, refresh=False)
+            self._bar.n = progress.done_bytes
+            self._bar.refresh()
+        elif not self._in_place:
+            self._maybe_line(progress)
+
+    def _enter(self, progress: Progress) -> None:
+        self._phase = progress.phase
+        self._end_bar()
+        self._line_at, self._line_share = self._clock(), 0.0
+        if progress.phase == "probing":
+            self._write(say("download.probing"))
+        elif self._in_place:
+            self._bar = self._new_bar(progress)
+
+    def _new_bar(self, progress: Progress) -> tqdm[NoReturn]:
+        from tqdm import tqdm
+
+        # ascii: a console that cannot show block characters (a redirected cp936 one) gets "#".
+        bar: tqdm[NoReturn] = tqdm(
+            total=progress.total_bytes,
+            initial=progress.done_bytes,
+            desc=say(f"download.bar_{progress.phase}"),
+            unit="B",
+            unit_scale=True,
+            file=self._stream,
+            ascii=not _can_show(self._stream, "█"),
+            bar_format=BAR_FORMAT,
+            dynamic_ncols=self._columns is None,
+            ncols=self._columns,
+            leave=True,
+        )
+        return bar
+
+    def _maybe_line(self, progress: Progress) -> None:
+        share = progress.done_bytes / progress.total_bytes if progress.total_bytes else 0.0
+        now = self._clock()
+        if share < 1.0 and share < self._line_share + LINE_EVERY_SHARE and now < self._line_at + LINE_EVERY_S:
+            return
+        if share >= 1.0 and self._line_share >= 1.0:
+            return
+        self._line_at, self._line_share = now, share
+        self._write(
+            say(
+                "download.line_progress",
+                what=say(f"download.bar_{progress.phase}"),
+                percent=int(share * 100),
+                done=in_words(progress.done_bytes),
+                total=in_words(progress.total_bytes or 0),
+                rate=in_words(progress.rate_bytes_s),
+                left=duration(progress.left_s),
+                source=progress.source,
+            )
+        )
+
+    def event(self, event: Event) -> None:
+        """Print what happened, above the bar."""
+        if self._bar is not None:
+            self._bar.write(str(event), file=self._stream)
+        else:
+            self._write(str(event))
+
+    def _write(self, text: str) -> None:
+        encoding = self._stream.encoding or "utf-8"
+        shown = text.encode(encoding, "replace").decode(encoding)
+        try:
+            self._stream.write(shown + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return  # The window is being closed.
+
+    def _end_bar(self) -> None:
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.close()
+
+    def close(self) -> None:
+        self._end_bar()
+
+    def __enter__(self) -> ProgressView:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def duration(seconds: float | None) -> str:
+    """Return ``seconds`` as ``1:02:03`` or ``2:03``; ``?`` when nobody knows."""
+    if seconds is None:
+        return "?"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _can_show(stream: TextIO, text: str) -> bool:
+    try:
+        text.encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
