@@ -138,6 +138,11 @@ async def _build(runtime: Runtime, function: Any, *arguments: Any) -> Prompt:
     return prompt
 
 
+def _submit(runtime: Runtime, request: Request, prompt: Prompt, wanted: SamplingRequest) -> Job:
+    request_id = request.scope["oneclick.request_id"]
+    return runtime.submit(prompt.ids, prompt.max_new, wanted.sampling(), request_id, wanted.keep)
+
+
 def _prompt_headers(prompt: Prompt) -> dict[str, str]:
     return {"x-oneclick-dropped-messages": str(prompt.dropped_messages)} if prompt.dropped_messages else {}
 
@@ -158,7 +163,7 @@ async def chat_completions(runtime: Runtime, request: Request, body: JsonObject)
     chat = parse_chat(body)
     tokenizer = runtime.ready_tokenizer()
     prompt = await _build(runtime, build_chat, chat, tokenizer, runtime.answers, runtime.limits)
-    job = runtime.submit(prompt.ids, prompt.max_new, chat.sampling(), request.scope["oneclick.request_id"])
+    job = _submit(runtime, request, prompt, chat)
     reader = AnswerReader(tokenizer, chat.stop, split_names(chat.tools), continues=chat.continues)
     generation = Generation(runtime, job, prompt, reader, chat.legacy_functions)
     generation.begun_text = chat.messages[-1].content if chat.continues else ""
@@ -178,7 +183,9 @@ async def completions(runtime: Runtime, request: Request, body: JsonObject) -> A
     wanted = parse_completion(body)
     tokenizer = runtime.ready_tokenizer()
     prompt = await _build(runtime, build_completion, wanted.prompt, wanted.max_tokens, tokenizer, runtime.limits)
-    job = runtime.submit(prompt.ids, prompt.max_new, wanted.sampling(), request.scope["oneclick.request_id"])
+    job = runtime.submit(
+        prompt.ids, prompt.max_new, wanted.sampling(), request.scope["oneclick.request_id"], wanted.keep
+    )
     reader = AnswerReader(tokenizer, wanted.stop, strip_start=False)
     generation = Generation(runtime, job, prompt, reader, legacy=False)
     head = {**_head("cmpl-", wanted, runtime), "object": "text_completion"}

@@ -65,6 +65,8 @@ class SamplingRequest:
     top_k: int
     repetition_penalty: float
     stop: tuple[str, ...]
+    keep: bool
+    """False: evaluate the whole prompt, whatever is kept of earlier ones (``cache_prompt``, as in llama.cpp)."""
 
     def sampling(self) -> dict[str, Any]:
         """Return the fields of the worker's ``sampling``."""
@@ -198,6 +200,7 @@ def _sampling_fields(body: JsonObject) -> dict[str, Any]:
         "top_k": top_k,
         "repetition_penalty": _number(body, "repetition_penalty", 1.0, 0.01, 10.0),
         "stop": _stop(body.get("stop")),
+        "keep": body.get("cache_prompt") is None or _boolean(body, "cache_prompt"),
     }
 
 

@@ -126,6 +126,7 @@ def _sampling() -> Schema:
         "repetition_penalty": {**_range("number", 0.01, 10), "description": "Default 1"},
         "presence_penalty": {**_range("number", -2, 2), "description": "Ignored"},
         "frequency_penalty": {**_range("number", -2, 2), "description": "Ignored"},
+        "cache_prompt": {"type": ["boolean", "null"], "description": "false: evaluate the whole prompt again"},
         "seed": {"description": "Ignored: the engine has none"},
         "n": {"type": ["integer", "null"], "enum": [1, None]},
         "stop": {

@@ -315,7 +315,9 @@ class Runtime:
             raise unavailable("server.not_ready", "loading_model", phase=snapshot.phase)
         return self.tokenizer
 
-    def submit(self, ids: list[int], max_new: int, sampling: Mapping[str, Any], request_id: str) -> Job:
+    def submit(
+        self, ids: list[int], max_new: int, sampling: Mapping[str, Any], request_id: str, keep: bool = True
+    ) -> Job:
         """Put a generation into the queue; ApiError 503 when the queue is full.
 
         A model that is still loading is no reason to refuse: the job waits, and its client hears so.
@@ -331,6 +333,7 @@ class Runtime:
             "max_new": max_new,
             "stop_tokens": sorted(tokenizer.stop_tokens),
             "sampling": dict(sampling),
+            "keep": keep,
         }
         job = Job(self, self._next_number, message, request_id)
         self._next_number += 1

@@ -11,6 +11,9 @@ from __future__ import annotations
 import hashlib
 from typing import Sequence, Tuple
 
+SCRATCH_SCORES = 512 * 8192
+"""Chunk x context that fits the engine's scratch memory in the real model's shape (32 heads, 1280 MB)."""
+
 Span = Tuple[int, int]
 """Positions start..end-1."""
 
@@ -64,8 +67,19 @@ class Slots:
 
 
 def plan_chunks(missing: Sequence[Span], chunk: int) -> list[Span]:
-    """Return the calls for an engine that may evaluate several tokens anywhere: each at most ``chunk`` long."""
-    return [(at, min(at + chunk, end)) for start, end in missing for at in range(start, end, chunk)]
+    """Return the calls for an engine that may evaluate several tokens anywhere: each at most ``chunk`` long.
+
+    Towards the end of a very long context chunks get shorter: the engine's scratch memory holds a fixed number of
+    attention scores, which are chunk x context.
+    """
+    calls: list[Span] = []
+    for start, end in missing:
+        at = start
+        while at < end:
+            reach = min(end, at + max(1, min(chunk, SCRATCH_SCORES // (at + chunk))))
+            calls.append((at, reach))
+            at = reach
+    return calls
 
 
 def plan_single(

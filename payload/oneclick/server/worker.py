@@ -4,7 +4,8 @@ Started as ``python -m oneclick.server.worker``. The engine holds the GIL while 
 natively, so it lives here, away from the HTTP process. Frames (see ``frames``):
 
 in   {"op": "load", "model": path, "engine": folder or "", "dll_folders": [...], "threads": n, "preload": bool}
-     {"op": "generate", "id": n, "ids": [...], "max_new": n, "stop_tokens": [...], "sampling": {...}}
+     {"op": "generate", "id": n, "ids": [...], "max_new": n, "stop_tokens": [...], "sampling": {...}, "keep": bool}
+                                 keep false: evaluate the whole prompt, whatever the KV cache holds
      {"op": "cancel", "id": n}        {"op": "exit"}; the end of stdin means the same
 out  {"event": "loading", "progress": 0.0..1.0}
      {"event": "ready", "version", "features", "max_length", "vocab_size", "chunked", "single_call_tokens", "load_s"}
@@ -121,6 +122,8 @@ class Worker:
         def on_prompt(done: int, total: int, cached: int, left_s: float) -> None:
             self._send("prompt", id=number, done=done, total=total, cached=cached, left_s=left_s)
 
+        if not message.get("keep", True):
+            generator.slots.clear()
         try:
             outcome = generator.run(
                 message["ids"],
