@@ -177,7 +177,7 @@ export async function continueAnswer(message) {
   const version = versionOf(message);
   const index = chat.messages.indexOf(message);
   Object.assign(version, { state: "running", finish: null, error: null });
-  await write(message, requestMessages(version.text ? index + 1 : index));
+  await write(message, requestMessages(version.text ? index + 1 : index), version.text !== "");
 }
 
 /** Answer a question that has no answer. */
@@ -234,8 +234,8 @@ export function stopAnswer(conversation) {
   answers.get(conversation)?.controller.abort();
 }
 
-/** Let the model write into `message` until it ends, however it ends. */
-async function write(message, messages) {
+/** Let the model write into `message` until it ends, however it ends; `continues`: it goes on with what is there. */
+async function write(message, messages, continues = false) {
   const { conversation } = message;
   stopAnswer(conversation);
   const version = versionOf(message);
@@ -248,7 +248,7 @@ async function write(message, messages) {
   emit("message", message);
   await withLock(lockName(message), async () => {
     await store.putMessages([message]);
-    Object.assign(version, await outcome(() => readStream(answer, messages, saver)));
+    Object.assign(version, await outcome(() => readStream(answer, requestBody(messages, continues), saver)));
   });
   saver.stop();
   if (answers.get(conversation) === answer) answers.delete(conversation);
@@ -275,13 +275,13 @@ async function outcome(work) {
 }
 
 /** Ask, wait and ask again while the program is not ready, and take in the stream. Returns {state, finish}. */
-async function readStream(answer, messages, saver) {
+async function readStream(answer, body, saver) {
   const { version, controller: { signal } } = answer;
   const before = version.text;
   for (;;) {
     await whenReady(signal);
     try {
-      for await (const event of streamAnswer(requestBody(messages), signal)) take(event, answer, saver);
+      for await (const event of streamAnswer(body, signal)) take(event, answer, saver);
       return { state: version.finish === "length" ? "length" : "done" };
     } catch (error) {
       const early = version.text === before;
@@ -291,7 +291,7 @@ async function readStream(answer, messages, saver) {
   }
 }
 
-function requestBody(messages) {
+function requestBody(messages, continues) {
   return {
     model: server.model?.id ?? "chatglm3-6b",
     messages,
@@ -300,6 +300,7 @@ function requestBody(messages) {
     max_tokens: preferences.maxTokens,
     stream: true,
     stream_options: { include_usage: true },
+    ...(continues && { continue_final_message: true }),
   };
 }
 

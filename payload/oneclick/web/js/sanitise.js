@@ -9,6 +9,8 @@ const PURIFY = {
   ],
   ALLOWED_ATTR: ["align", "checked", "class", "disabled", "href", "start", "title", "type"],
   ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
+  // The rule for addresses is asked for every attribute that is not in this list.
+  ADD_URI_SAFE_ATTR: ["align", "start", "type"],
   ALLOW_ARIA_ATTR: false,
   ALLOW_DATA_ATTR: false,
   RETURN_DOM_FRAGMENT: true,
