@@ -14,16 +14,22 @@ from pathlib import Path
 import psutil
 
 from bundle.archive import ArchiveInfo, write_archive
+from bundle.audit import AuditExpectations, audit_notes, audit_tree, names_of_this_machine, require_clean
+from bundle.components import bundle_provenance
 from bundle.engine.build import build_engine, cached_wheels
 from bundle.engine.request import EngineInfo, EngineRequest, required_files
 from bundle.engine.stage import stage_engine
 from bundle.errors import SourceError, StorageError
+from bundle.licences import collect_licenses
 from bundle.log import Log
+from bundle.manifest import write_manifest
 from bundle.packages import stage_packages
 from bundle.plan import ROOT, Plan
+from bundle.provenance import Provenance
 from bundle.python_runtime import python_version, stage_python
 from bundle.recipe import Recipe
 from bundle.render import write_bat, write_text
+from bundle.sbom import write_sbom
 from bundle.sources import Sources
 
 DOORS = {"一键运行.bat": "", "下载模型.bat": "download", "环境诊断.bat": "doctor"}
@@ -38,6 +44,8 @@ class Build:
 
     archive: ArchiveInfo
     engine: EngineInfo
+    notes: tuple[str, ...]
+    """What the audit wants the maintainer to know."""
 
 
 @contextlib.contextmanager
@@ -63,11 +71,12 @@ def assemble(plan: Plan, sources: Sources, log: Log) -> Build:
         tree = work / plan.recipe.name
         (tree / "app").mkdir(parents=True)
         with log.step("Get Python"):
-            _, python_path = sources.fetch_any(f"python@{plan.python}")
+            python_file, python_path = sources.fetch_any(f"python@{plan.python}")
         with log.step("Get packages"):
             wheels = sources.fetch_all(plan.lock.wheels(plan.python))
         with log.step("Stage Python"):
             stage_python(python_path, plan.python, tree / "python")
+            python_exact = python_version(tree / "python")
         with log.step("Stage packages"):
             stage_packages(wheels, plan.python, tree / "app" / "packages")
         with log.step("Get the engine"):
@@ -82,8 +91,16 @@ def assemble(plan: Plan, sources: Sources, log: Log) -> Build:
                 fetch=sources.fetch,
             )
         with log.step("Stage our own files"):
-            stage_payload(plan, tree, engine)
+            stage_payload(plan, tree, engine, python_exact)
             model_name = stage_model(plan, tree, sources)
+        with log.step("Say what is in it"):
+            provenance = bundle_provenance(plan, tree, python_file, wheels, engine_wheels, engine, python_exact)
+            collect_licenses(tree, provenance.components)
+            write_sbom(tree, provenance)
+            write_manifest(tree, provenance)
+        with log.step("Audit"):
+            audit(tree, provenance, engine)
+            notes = audit_notes(tree, plan.recipe.name)
         with log.step("Write the archive"), log.bar("archive", None) as bar:
             archive = write_archive(
                 tree,
@@ -93,7 +110,7 @@ def assemble(plan: Plan, sources: Sources, log: Log) -> Build:
                 volume_size=plan.volume_bytes,
                 progress=bar.at,
             )
-    return Build(archive=archive, engine=engine)
+    return Build(archive=archive, engine=engine, notes=tuple(notes))
 
 
 @contextlib.contextmanager
@@ -151,7 +168,17 @@ def engine_request(plan: Plan, tree: Path) -> EngineRequest:
     )
 
 
-def stage_payload(plan: Plan, tree: Path, engine: EngineInfo) -> None:
+def audit(tree: Path, provenance: Provenance, engine: EngineInfo) -> None:
+    """Raise AuditFailed with everything in ``tree`` that must not be published."""
+    expected = AuditExpectations(
+        components=provenance.components,
+        engine_levels={level.folder: level.requires for level in engine.levels},
+        machine_names=names_of_this_machine(),
+    )
+    require_clean(audit_tree(tree, expected))
+
+
+def stage_payload(plan: Plan, tree: Path, engine: EngineInfo, python_exact: str) -> None:
     """Copy the payload, render what a user sees, write bundle.json."""
     shutil.copytree(
         ROOT / "payload" / "oneclick", tree / "app" / "oneclick", ignore=shutil.ignore_patterns("__pycache__")
@@ -160,7 +187,7 @@ def stage_payload(plan: Plan, tree: Path, engine: EngineInfo) -> None:
         write_bat("run.bat.j2", tree / name, python_dir="python", subcommand=subcommand)
     write_text("settings.toml.j2", tree / SETTINGS_FILE, newline="\r\n")
     write_text("help.html.j2", tree / HELP_FILE, recipe=plan.recipe, model=plan.recipe.model(plan.recipe.default_model))
-    info = bundle_info(plan.recipe, python_version(tree / "python"), engine)
+    info = bundle_info(plan.recipe, python_exact, engine)
     (tree / "bundle.json").write_text(json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (tree / "logs").mkdir()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bundle.errors import AuditFailed, BundleError
+from bundle.errors import BundleError
 from bundle.log import Log, human_bytes, human_seconds
 
 if TYPE_CHECKING:
@@ -200,12 +200,3 @@ def clean(cache: Path | None) -> None:
     from bundle.cache import Cache, default_cache_dir
 
     click.echo(f"freed {human_bytes(Cache(cache or default_cache_dir()).clean())}")
-
-
-def failed_audit(findings: Sequence[object]) -> AuditFailed:
-    """Return the error that lists every finding of an audit."""
-    return AuditFailed(
-        f"the bundle must not be published: {len(findings)} finding(s)",
-        why="\n".join(str(finding) for finding in findings),
-        do="mend each of them; the previous archive is untouched",
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from bundle.errors import BundleError, DigestMismatch, SourceError, StorageError
 from bundle.lock import Lock, PinnedFile
 from bundle.log import Log, human_bytes
 from bundle.pypi import IndexUnreachable, find_file, own_index
-from bundle.recipe import Mirror, Recipe
+from bundle.recipe import Mirror, Model, Recipe
 
 if TYPE_CHECKING:
     from oneclick.download import Event, Progress, RemoteFile, Source
@@ -114,17 +115,30 @@ class Sources:
         if path := self.cache.find(pinned):
             return path
         self.require_cached([pinned])
-        from oneclick.download import AllSourcesFailed, Cancelled, DigestDiffers, DownloadError, RemoteFile
+        from oneclick.download import RemoteFile
 
         asked = self._sources_of(pinned)
         if not asked:
             raise _no_source(pinned, self._down)
-        remote = RemoteFile(
-            name=pinned.name,
-            size_bytes=pinned.size_bytes or None,
-            sha256=pinned.sha256,
-            sources=asked,
-        )
+        return self._obtain(pinned, RemoteFile(pinned.name, pinned.size_bytes or None, pinned.sha256, asked))
+
+    def fetch_model(self, model: Model) -> Path:
+        """Return the verified path of a model of the catalogue, downloaded as a user's PC would."""
+        pinned = PinnedFile(name=model.file_name, sha256=model.sha256, size_bytes=model.size_bytes)
+        if path := self.cache.find(pinned):
+            return path
+        self.require_cached([pinned])
+        from oneclick.download import RemoteFile
+        from oneclick.download.hubs import source_of
+
+        places = [source_of(source.__dict__) for source in model.sources]
+        header = bytes.fromhex(model.header_hex)
+        return self._obtain(pinned, RemoteFile(pinned.name, model.size_bytes, model.sha256, places, header))
+
+    def _obtain(self, pinned: PinnedFile, remote: RemoteFile) -> Path:
+        """Download ``remote``, verified, into the cache; every way it can fail becomes a BundleError."""
+        from oneclick.download import AllSourcesFailed, Cancelled, DigestDiffers, DownloadError
+
         partial = self.cache.partial_dir / pinned.sha256[:16] / pinned.name
         partial.parent.mkdir(parents=True, exist_ok=True)
         self._log.line(
@@ -147,7 +161,7 @@ class Sources:
                 f"{pinned.name} cannot be stored", why=str(error), do="make room, or choose another --cache DIR"
             ) from error
         path = self.cache.add(pinned, partial)
-        partial.parent.rmdir()
+        shutil.rmtree(partial.parent, ignore_errors=True)
         return path
 
     def _download(self, remote: RemoteFile, partial: Path) -> None:

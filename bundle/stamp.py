@@ -28,6 +28,8 @@ class Made:
     modified_ns: tuple[int, ...]
     smoke: str = ""
     """What the smoke test saw; empty: not run."""
+    notes: tuple[str, ...] = ()
+    """What the audit wants the maintainer to know."""
     fresh: bool = field(default=True, compare=False)
 
     def lines(self) -> list[str]:
@@ -37,6 +39,7 @@ class Made:
             f"size:    {human_bytes(self.size_bytes)} ({self.size_bytes} bytes)",
             f"sha256:  {self.sha256}",
             f"engine:  {self.engine}",
+            *(f"audit:   {note}" for note in self.notes),
             f"smoke:   {self.smoke or 'NOT RUN: nobody has started this archive yet (needs Windows or Wine)'}",
             f"next:    python build.py verify {self.paths[0]}" if self.fresh else "next:    nothing changed since",
         ]
@@ -67,6 +70,7 @@ def _make(plan: Plan, sources: Sources, log: Log) -> Made:
         sha256=built.archive.sha256,
         engine=f"chatglm_cpp {engine.version} ({engine.kind}; {levels}{'; OpenBLAS' if engine.openblas else ''})",
         modified_ns=_times(built.archive.paths),
+        notes=built.notes,
     )
 
 
@@ -90,7 +94,8 @@ def _read(stamp: Path, plan: Plan) -> Made | None:
     """Return what the stamp remembers if the archive is still exactly that."""
     try:
         data = json.loads(stamp.read_text(encoding="utf-8"))
-        made = Made(**{**data, "paths": tuple(data["paths"]), "modified_ns": tuple(data["modified_ns"])}, fresh=False)
+        lists = {key: tuple(data[key]) for key in ("paths", "modified_ns", "notes")}
+        made = Made(**{**data, **lists}, fresh=False)
         paths = [Path(path) for path in made.paths]
         if paths[0].parent != plan.output or _times(paths) != made.modified_ns:
             return None
