@@ -183,9 +183,7 @@ async def completions(runtime: Runtime, request: Request, body: JsonObject) -> A
     wanted = parse_completion(body)
     tokenizer = runtime.ready_tokenizer()
     prompt = await _build(runtime, build_completion, wanted.prompt, wanted.max_tokens, tokenizer, runtime.limits)
-    job = runtime.submit(
-        prompt.ids, prompt.max_new, wanted.sampling(), request.scope["oneclick.request_id"], wanted.keep
-    )
+    job = _submit(runtime, request, prompt, wanted)
     reader = AnswerReader(tokenizer, wanted.stop, strip_start=False)
     generation = Generation(runtime, job, prompt, reader, legacy=False)
     head = {**_head("cmpl-", wanted, runtime), "object": "text_completion"}
