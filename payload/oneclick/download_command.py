@@ -150,8 +150,10 @@ class DownloadCommand:
     def _adopt(self, model: CatalogueModel) -> bool:
         """Use a file that somebody put here under another name; True when there was one."""
         target = self._folder.root / model.file_name
+        if target.exists():
+            return False
         for path in candidates(self._folder.root, model):
-            if not target.exists() and self._is_right(path, model):
+            if self._is_right(path, model):
                 path.rename(target)
                 self._digests.remember(target, model.sha256)
                 self._console.good(say("download.adopted", found=path.name, name=target.name))

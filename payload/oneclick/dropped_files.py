@@ -23,10 +23,10 @@ UNFINISHED_SUFFIXES = (
 
 
 def candidates(folder: Path, model: CatalogueModel) -> Iterator[Path]:
-    """Yield files in ``folder`` that may be ``model`` under another name: of exactly its size and first bytes."""
+    """Yield files in ``folder`` that may be ``model``, whatever their name: of exactly its size and first bytes."""
     header = bytes.fromhex(model.header_hex)
     for path in sorted(folder.iterdir()):
-        if path.name == model.file_name or path.name.startswith(model.file_name + ".part"):
+        if path.name.startswith(model.file_name + ".part"):
             continue
         try:
             if not path.is_file() or path.stat().st_size != model.size_bytes:

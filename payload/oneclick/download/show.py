@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import TYPE_CHECKING, Callable, NoReturn, TextIO
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 LINE_EVERY_S = 30.0
 LINE_EVERY_SHARE = 0.05
-BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {rate_fmt} {remaining} {postfix}"
+BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar}| "
+BLOCKS = "▏▎▍▌▋▊▉█"
 
 
 class ProgressView:
@@ -40,7 +42,8 @@ class ProgressView:
         if progress.phase == "probing":
             return
         if self._bar is not None:
-            self._bar.set_postfix_str(progress.source, refresh=False)
+            figures = say("download.bar_figures", **_figures(progress))
+            self._bar.bar_format = BAR_FORMAT + figures.replace("{", "{{").replace("}", "}}")
             self._bar.n = progress.done_bytes
             self._bar.refresh()
         elif not self._in_place:
@@ -63,10 +66,8 @@ class ProgressView:
             total=progress.total_bytes,
             initial=progress.done_bytes,
             desc=say(f"download.bar_{progress.phase}"),
-            unit="B",
-            unit_scale=True,
-            file=self._stream,
-            ascii=not _can_show(self._stream, "█"),
+            file=_Forgiving(self._stream),
+            ascii=not _can_show(self._stream, BLOCKS),
             bar_format=BAR_FORMAT,
             dynamic_ncols=self._columns is None,
             ncols=self._columns,
@@ -87,29 +88,21 @@ class ProgressView:
                 "download.line_progress",
                 what=say(f"download.bar_{progress.phase}"),
                 percent=int(share * 100),
-                done=in_words(progress.done_bytes),
-                total=in_words(progress.total_bytes or 0),
-                rate=in_words(progress.rate_bytes_s),
-                left=duration(progress.left_s),
-                source=progress.source,
+                **_figures(progress),
             )
         )
 
     def event(self, event: Event) -> None:
         """Print what happened, above the bar."""
         if self._bar is not None:
-            self._bar.write(str(event), file=self._stream)
+            self._bar.write(str(event), file=_Forgiving(self._stream))
         else:
             self._write(str(event))
 
     def _write(self, text: str) -> None:
-        encoding = self._stream.encoding or "utf-8"
-        shown = text.encode(encoding, "replace").decode(encoding)
-        try:
-            self._stream.write(shown + "\n")
-            self._stream.flush()
-        except (OSError, ValueError):
-            return  # The window is being closed.
+        forgiving = _Forgiving(self._stream)
+        forgiving.write(text + "\n")
+        forgiving.flush()
 
     def _end_bar(self) -> None:
         bar, self._bar = self._bar, None
@@ -124,6 +117,39 @@ class ProgressView:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class _Forgiving:
+    """A stream that shows ``?`` for what it cannot show, and does not mind that its window is being closed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.encoding = stream.encoding or "utf-8"
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text.encode(self.encoding, "replace").decode(self.encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+
+def _figures(progress: Progress) -> dict[str, str]:
+    return {
+        "done": in_words(progress.done_bytes),
+        "total": in_words(progress.total_bytes or 0),
+        "rate": in_words(progress.rate_bytes_s),
+        "left": duration(progress.left_s),
+        "source": progress.source,
+    }
 
 
 def duration(seconds: float | None) -> str:

@@ -144,6 +144,10 @@ TABLE: Table = {
     "probing": ("正在测试各个下载源的速度……", "Testing the sources..."),
     "bar_downloading": ("下载", "Downloading"),
     "bar_checking": ("校验", "Checking"),
+    "bar_figures": (
+        "{done} / {total}  {rate}/s  剩余 {left}  {source}",
+        "{done} / {total}  {rate}/s  {left}  {source}",
+    ),
     "line_progress": (
         "{what} {percent:3d}%  {done} / {total}  {rate}/s  剩余 {left}  {source}",
         "{what} {percent:3d}%  {done} / {total}  {rate}/s  {left} left  {source}",

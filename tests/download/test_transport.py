@@ -1,0 +1,141 @@
+"""Certificates, clocks, proxies, cancelled reads: the connection itself."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import http.server
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from oneclick.download import AllSourcesFailed, make_session, order_by_answer, probe
+from oneclick.download import Source as AnySource
+from oneclick.download.transport import Fault, open_range
+from tests.download.conftest import Fetch
+from tests.support.bad_server import BadServer, Behaviour, ok, stall, status
+
+
+@contextlib.contextmanager
+def tls_server(certificate: trustme.LeafCert) -> Iterator[str]:
+    """Serve "hello" at https://localhost with ``certificate``; yield the address."""
+
+    class Hello(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "5")
+            self.end_headers()
+            self.wfile.write(b"hello")
+
+        def log_message(self, *_: object) -> None: ...
+
+    class Server(http.server.ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """Refused handshakes are the point."""
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    with Server(("127.0.0.1", 0), Hello) as running:
+        running.socket = context.wrap_socket(running.socket, server_side=True)
+        threading.Thread(target=running.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"https://localhost:{running.server_address[1]}/file"
+        running.shutdown()
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
+    """A certificate authority that this system trusts."""
+    authority = trustme.CA()
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
+    return authority
+
+
+def told(url: str) -> str:
+    result = probe(AnySource("A", url), connect_timeout_s=5)
+    assert result.attempt is not None
+    return result.attempt.reason
+
+
+def test_an_authority_that_the_system_trusts_is_trusted(authority: trustme.CA) -> None:
+    """As a company's own authority in Windows' store."""
+    with tls_server(authority.issue_cert("localhost")) as url:
+        assert probe(AnySource("A", url)).ok
+
+
+def test_an_unknown_authority_is_refused_and_explained(authority: trustme.CA) -> None:
+    with tls_server(trustme.CA().issue_cert("localhost")) as url:
+        assert "certificate is not trusted" in told(url)
+
+
+@pytest.mark.parametrize("years", [-3, 3])
+def test_a_certificate_of_another_time_asks_for_the_clock(authority: trustme.CA, years: int) -> None:
+    start = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=365 * years)
+    certificate = authority.issue_cert("localhost", not_before=start, not_after=start + datetime.timedelta(days=30))
+    with tls_server(certificate) as url:
+        assert f"this PC says it is {datetime.datetime.now().astimezone().strftime('%Y-%m-%d')}" in told(url)
+
+
+def test_the_proxy_of_the_system_is_used(server: BadServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", server.base)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    server.page("/file", b"through the proxy")
+    assert probe(AnySource("A", "http://a-host-only-the-proxy-knows.invalid/file")).ok
+
+
+def test_a_dead_proxy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert told("http://example.invalid/file") == "the system's proxy does not answer"
+
+
+def test_an_unknown_host_is_told_from_a_dead_one() -> None:
+    assert "cannot be found" in told("http://no-such-host.invalid/file")
+    assert "127.0.0.1:9 refused" in told("http://127.0.0.1:9/file")
+
+
+@pytest.mark.parametrize("address", ["", "model.bin", "htp://x/y", "http://"])
+def test_an_address_that_is_none_is_a_failed_source(fetch: Fetch, address: str) -> None:
+    with pytest.raises(AllSourcesFailed, match="not a valid address"):
+        fetch(b"x" * 100, address)
+
+
+def test_a_read_that_waits_can_be_cut_from_another_thread(server: BadServer) -> None:
+    url = server.page("/silent", bytes(1000), stall(10))
+    with make_session() as session:
+        body = open_range(session, url, 0, 1000, size_bytes=1000, connect_timeout_s=5, idle_timeout_s=60)
+        began = time.monotonic()
+        threading.Timer(0.2, body.abort).start()
+        assert len(body.read()) == 10
+        with pytest.raises(Fault):
+            body.read()
+        assert time.monotonic() - began < 5
+        body.close()
+        body.abort()
+
+
+def test_sources_are_ordered_by_who_answers_first(server: BadServer) -> None:
+    sources = [
+        AnySource("broken", server.page("/broken", b"x", status(500))),
+        AnySource("silent", server.page("/silent", b"x", Behaviour(hang=True))),
+        AnySource("slow", server.page("/slow", b"x", ok(latency_s=0.4))),
+        AnySource("fast", server.page("/fast", b"x")),
+    ]
+    began = time.monotonic()
+    assert [source.name for source in order_by_answer(sources, grace_s=0.8)] == ["fast", "slow", "silent", "broken"]
+    assert time.monotonic() - began < 3
+
+
+def test_the_user_agent_is_short(server: BadServer) -> None:
+    probe(AnySource("A", server.page("/file", b"x")))
+    sent = server.fetched()[0].headers
+    assert len(sent["User-Agent"]) < 30
+    assert sent["Accept-Encoding"] == "identity"
