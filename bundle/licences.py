@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -28,16 +29,18 @@ _LINK = re.compile(r"\]\(<?([^)>]+)>?\)")
 def collect_licenses(tree: Path, components: Iterable[Component]) -> list[str]:
     """Write ``tree``/licenses/<component>/<file> and ``INDEX.md``; return the names written, inside ``tree``.
 
-    Raises AuditFailed naming every component that brings no licence text.
+    What lay in ``licenses`` before is removed. Raises AuditFailed naming every component that brings no licence text;
+    only our own payload needs none.
     """
     known = sorted(components, key=lambda component: component.name.lower())
-    missing = [component.name for component in known if not component.licence_texts]
+    missing = [component.name for component in known if not component.licence_texts and component.kind != "payload"]
     if missing:
         raise AuditFailed(
             f"no licence text for {', '.join(missing)}",
             why="what ships without its licence must not be passed on",
             do="add the text where the component is described (licence_texts)",
         )
+    shutil.rmtree(tree / FOLDER, ignore_errors=True)
     written = []
     for component in known:
         for name, text in sorted(component.licence_texts.items()):

@@ -78,7 +78,10 @@ class ArchiveReader:
     Raises UsageError when the file is not there, StorageError when the disk fails, DamagedArchive for everything else.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, chunk_bytes: int = CHUNK_BYTES) -> None:
+        """chunk_bytes: packed bytes read at once; small ones make ``packed_bytes_read`` exact."""
+        self.chunk_bytes = chunk_bytes
+        self.packed_bytes_read = 0
         self.volumes = find_volumes(path)
         self.path = path if len(self.volumes) == 1 else self.volumes[0].with_suffix("")
         try:
@@ -345,7 +348,7 @@ class _Unpacker:
     def _unpack_some(self, size: int, member: str | None) -> bytes:
         """Up to ``size`` bytes of content; none while the decoder needs more input."""
         assert self._lzma is not None
-        packed = self._read(min(self._left, CHUNK_BYTES), member) if self._lzma.needs_input else b""
+        packed = self._read(self._archive.chunk_bytes, member) if self._lzma.needs_input else b""
         try:
             return self._lzma.decompress(packed, size)
         except (lzma.LZMAError, EOFError, MemoryError) as error:
@@ -360,6 +363,7 @@ class _Unpacker:
             raise self._archive.damaged("the file ends too early", member)
         self._position += len(packed)
         self._left -= len(packed)
+        self._archive.packed_bytes_read += len(packed)
         if self._stream.crc32 is not None:
             self._packed_crc32 = zlib.crc32(packed, self._packed_crc32)
         return packed
