@@ -80,6 +80,7 @@ def starting() -> Iterator[StartServer]:
     ) -> LiveServer:
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
+        listener.listen()
         runtime = Runtime(config or CONFIG, Status())
         stop = threading.Event()
         thread = threading.Thread(target=run_server, args=(create_app(runtime), listener, stop, runtime))

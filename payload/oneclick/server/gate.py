@@ -94,8 +94,8 @@ def key_given(headers: dict[str, list[str]]) -> str | None:
 
 
 def same_secret(given: str | None, wanted: str) -> bool:
-    """Compare in a time that does not tell how much was right."""
-    return given is not None and hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode("utf-8"))
+    """Compare in a time that does not tell how much was right; ``given`` is a header's bytes read as Latin-1."""
+    return given is not None and hmac.compare_digest(given.encode("latin-1", "replace"), wanted.encode("utf-8"))
 
 
 def check_head(scope: Scope, headers: dict[str, list[str]], hosts: frozenset[str], origins: Iterable[str]) -> None:
