@@ -107,7 +107,18 @@ class WindowsProgram:
         """Wait for the end and return the exit code (Unix sees its low byte)."""
         code = self.process.wait(timeout_s)
         self._reader.join(5)
+        self.close()
         return code
+
+    def close(self) -> None:
+        """Let go of the program's streams, ending it if it still runs."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.press_enter()
+        self._reader.join(5)
+        if self.process.stdout is not None and not self._reader.is_alive():
+            self.process.stdout.close()
 
 
 class WinePrefix:
@@ -118,6 +129,7 @@ class WinePrefix:
         self.locale = locale
         self.code_page = CODE_PAGES[locale]
         self.name = f"Wine (code page {self.code_page})"
+        self._programs: list[WindowsProgram] = []
         self._wine = shutil.which("wine") or shutil.which("wine64") or ""
         if not self._wine:
             raise WineError("Wine is not installed", why="no program named wine", do="install wine64")
@@ -194,18 +206,25 @@ class WinePrefix:
             )
 
     def start(
-        self, command: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        *,
+        cwd: Path,
+        environment: Mapping[str, str] | None = None,
+        wrapper: Sequence[str] = (),
     ) -> WindowsProgram:
-        """Start a Windows program; ``environment`` is added to the usual one."""
+        """Start a Windows program; ``environment`` is added to ours, ``wrapper`` is a Unix command around it."""
         process = subprocess.Popen(
-            [self._wine, *command],
+            [*wrapper, self._wine, *command],
             cwd=cwd,
             env=self.environment(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        return WindowsProgram(process, f"cp{self.code_page}")
+        program = WindowsProgram(process, f"cp{self.code_page}")
+        self._programs.append(program)
+        return program
 
     def double_click(self, bat: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> WindowsProgram:
         """Start ``bat`` as a double-click does; what it prints comes through a pipe."""
@@ -258,6 +277,9 @@ class WinePrefix:
         server = next((path for path in map(shutil.which, WINESERVERS) if path), None)
         if server and self.folder.is_dir():
             subprocess.run([server, "-k"], env=self.environment(), check=False, timeout=END_TIMEOUT_S)
+        for program in self._programs:
+            program.close()
+        self._programs.clear()
         give_up = time.monotonic() + END_TIMEOUT_S
         while self.processes() and time.monotonic() < give_up:
             time.sleep(0.1)

@@ -8,7 +8,9 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Sequence
 
 from oneclick import browser, ports
@@ -32,6 +34,7 @@ from oneclick.settings import Settings, explicit, read_settings
 from oneclick.sizes import in_words
 from oneclick.status import Status
 from oneclick.stopping import StopSignal
+from oneclick.threads import best_threads, default_threads, fixed_threads, measure, threads_to_try
 
 if TYPE_CHECKING:
     from oneclick.server.runtime import Runtime
@@ -105,11 +108,13 @@ class Launcher:
         listener = ports.take_port(settings.host, settings.port, fixed=settings.port_is_fixed)
         instance = new_instance(settings.host, listener.getsockname()[1])
         announce(instance, self._folder.running)
+        listeners = [listener, *_also_on_ipv6(instance)]
         try:
             self._say_where(instance)
-            return self._serve(info, instance, listener)
+            return self._serve(info, instance, listeners)
         finally:
-            listener.close()
+            for one in listeners:
+                one.close()
             withdraw(instance, self._folder.running)
             self._stop.finished.set()
 
@@ -122,16 +127,15 @@ class Launcher:
         text = say("launcher.port_other", url=instance.url, wanted=wanted, port=instance.port, owner=owner)
         self._console.bad(self._step(1, text))
 
-    def _serve(self, info: BundleInfo, instance: Instance, listener: socket.socket) -> int:
+    def _serve(self, info: BundleInfo, instance: Instance, listeners: list[socket.socket]) -> int:
         from oneclick.server.runtime import Runtime, ServerConfig
 
         settings = self._settings
         processor = cpu()
-        threads = settings.threads if isinstance(settings.threads, int) else processor.physical_cores
         runtime = Runtime(
             ServerConfig(
                 context=settings.context,
-                threads=threads,
+                threads=default_threads(processor),
                 api_key=settings.api_key,
                 allow_origins=settings.allowed_origins,
             ),
@@ -139,7 +143,7 @@ class Launcher:
         )
         runtime.port = instance.port
         server = threading.Thread(
-            target=self._run_server, args=(runtime, instance, listener), name="server", daemon=True
+            target=self._run_server, args=(runtime, instance, listeners), name="server", daemon=True
         )
         server.start()
         if settings.browser:
@@ -149,6 +153,8 @@ class Launcher:
             levels = self._look_at_pc(info, processor)
             model = self._prepare_model(info, runtime)
             if model is not None:
+                threads = self._threads(processor, model, levels[0])
+                runtime.config = replace(runtime.config, threads=threads)
                 self._console.line(self._step(4, say("launcher.engine", level=levels[0].name, threads=threads)))
                 self._start_engine(runtime, model, levels[0])
                 self._watch(runtime, instance, model, processor, levels)
@@ -167,14 +173,14 @@ class Launcher:
             runtime.close()
             self._console.line(say("launcher.stopped"))
 
-    def _run_server(self, runtime: Runtime, instance: Instance, listener: socket.socket) -> None:
+    def _run_server(self, runtime: Runtime, instance: Instance, listeners: list[socket.socket]) -> None:
         """In its own thread: import the HTTP server while the main thread looks at PC and model, and serve."""
         try:
             from oneclick.server.app import create_app
             from oneclick.server.serve import run_server
 
             app = TellRun(create_app(runtime), instance.run)
-            run_server(app, [listener], self._stop.requested, runtime)
+            run_server(app, listeners, self._stop.requested, runtime)
         except BaseException as error:
             logger.exception("the server ended")
             self._server_failure = error
@@ -245,10 +251,36 @@ class Launcher:
         runtime.config = replace(runtime.config, context=plan.context)
         return model
 
-    def _start_engine(self, runtime: Runtime, model: Model, level: EngineLevel) -> None:
+    def _threads(self, processor: Cpu, model: Model, level: EngineLevel) -> int:
+        """Return the number of threads: as set, one per core, or measured once and remembered."""
+        threads = fixed_threads(self._settings.threads, processor)
+        if threads is not None:
+            return threads
+        subject = f"{processor.name}, {level.name}, {model.header.dtype}, {model.header.hidden_size}"
+        known = self._remembered.get("threads", subject)
+        if isinstance(known, int):
+            return known
+        self._console.line(say("launcher.measuring_threads"))
+        self._status.set("loading", 0.0)
+        seconds = measure(
+            model.path,
+            self._folder.root / level.folder,
+            self._dll_folders(),
+            threads_to_try(processor),
+            self._stop.requested.is_set,
+        )
+        if not seconds:
+            return default_threads(processor)
+        logger.info("seconds per token by threads: %s", seconds)
+        self._remembered.put("threads", subject, best_threads(seconds))
+        return best_threads(seconds)
+
+    def _dll_folders(self) -> list[Path]:
         shared = self._folder.root / "app" / "engine" / "shared"
-        dll_folders = [shared] if shared.is_dir() else []
-        runtime.start_model(model.path, self._folder.root / level.folder, dll_folders, level=level.name)
+        return [shared] if shared.is_dir() else []
+
+    def _start_engine(self, runtime: Runtime, model: Model, level: EngineLevel) -> None:
+        runtime.start_model(model.path, self._folder.root / level.folder, self._dll_folders(), level=level.name)
 
     def _wishes(self) -> list[Wish]:
         wishes = (
@@ -306,3 +338,11 @@ class Launcher:
             curl=EXAMPLE_CURL.format(base=base),
         )
         self._console.good(text)
+
+
+def _also_on_ipv6(instance: Instance) -> list[socket.socket]:
+    """Return a socket on ``[::1]`` with the same port: some programs take ``localhost`` for it and nothing else."""
+    if instance.host == "127.0.0.1":
+        with suppress(OSError):
+            return [ports.listen("::1", instance.port)]
+    return []

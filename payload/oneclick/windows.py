@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import ntpath
 import platform
-import socket
 import struct
 import sys
 
@@ -14,38 +13,22 @@ assert sys.platform == "win32", "oneclick.windows needs Windows"
 import winreg  # noqa: E402
 from ctypes import wintypes  # noqa: E402
 
+from oneclick.tcp_table import IPV4, IPV6, pid_in_table  # noqa: E402
+
 AF_INET, AF_INET6 = 2, 23
 TCP_TABLE_OWNER_PID_LISTENER = 3
 ERROR_INSUFFICIENT_BUFFER = 122
 PROCESS_QUERY_LIMITED_INFORMATION = 0x1000
-ROW_SIZE = {AF_INET: 24, AF_INET6: 56}
-PORT_OFFSET = {AF_INET: 8, AF_INET6: 20}
 RELATION_PROCESSOR_CORE = 0
 PROCESSOR_KEY = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
-PID_OFFSET = {AF_INET: 20, AF_INET6: 52}
 
 kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 kernel32.OpenProcess.restype = wintypes.HANDLE
 
 
 def pid_listening_on(port: int) -> int:
-    """Return the id of the process that listens on TCP ``port``, 0 where there is none or it cannot be told.
-
-    Row layouts: MIB_TCPROW_OWNER_PID and MIB_TCP6ROW_OWNER_PID of iphlpapi.
-    """
-    for family in (AF_INET, AF_INET6):
-        table = _listeners(family)
-        if len(table) < 4:
-            continue
-        (count,) = struct.unpack_from("<I", table)
-        for index in range(count):
-            row = 4 + index * ROW_SIZE[family]
-            if row + ROW_SIZE[family] > len(table):
-                break
-            (network_port,) = struct.unpack_from("<H", table, row + PORT_OFFSET[family])
-            if socket.ntohs(network_port) == port:
-                return int(struct.unpack_from("<I", table, row + PID_OFFSET[family])[0])
-    return 0
+    """Return the id of the process that listens on TCP ``port``, 0 where there is none or it cannot be told."""
+    return pid_in_table(_listeners(AF_INET), IPV4, port) or pid_in_table(_listeners(AF_INET6), IPV6, port)
 
 
 def _listeners(family: int) -> bytes:

@@ -98,6 +98,10 @@ TABLE: Table = {
     "copying": ("{name} 正在复制进来", "{name} is being copied"),
     # 4. loading
     "engine": ("引擎　{level}，{threads} 个线程", "Engine    {level}, {threads} threads"),
+    "measuring_threads": (
+        "      正在测试用几个线程最快（只在第一次）……",
+        "      Finding the fastest number of threads (once)...",
+    ),
     "lower_level": ("处理器不支持这个引擎，改用兼容版（{level}）。", "The processor cannot run it; trying {level}."),
     "loading": ("加载模型", "Loading the model"),
     "downloading": ("下载模型 {done} / {total}，{rate}，{source}", "Downloading {done} / {total}, {rate}, {source}"),

@@ -1,0 +1,162 @@
+"""A user's PC for tests: an extracted bundle in a folder of our choice, double-clicked under Wine."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from bundle.wine import WindowsProgram, WinePrefix
+
+START_TIMEOUT_S = 90.0
+"""A start takes 2 to 4 s on a quiet machine; tests share two cores with others."""
+STOP_LIMIT_S = 5.0
+"""What the program promises: Windows ends it 5 s after its window was closed."""
+READY = {"zh_CN.UTF-8": "准备好了", "en_US.UTF-8": "Ready ("}
+
+
+def extract(archive: Path, target: Path) -> Path:
+    """Extract a bundle's archive to ``target`` as a user does; return the one folder that was in it."""
+    target.mkdir(parents=True)
+    for tool, options in (("7zz", ["x", "-y", "-bd", f"-o{target}"]), ("bsdtar", ["-x", "-C", str(target), "-f"])):
+        if shutil.which(tool):
+            subprocess.run([tool, *options, str(archive)], check=True, stdout=subprocess.DEVNULL)
+            break
+    else:
+        import py7zr
+
+        with py7zr.SevenZipFile(archive) as opened:
+            opened.extractall(target)
+    (folder,) = target.iterdir()
+    return folder
+
+
+def copy_of(extracted: Path, target: Path) -> Path:
+    """Return a copy of an extracted bundle at ``target``: hard links, so it costs nothing. Never edit in place."""
+    shutil.copytree(extracted, target, copy_function=os.link)
+    return target
+
+
+class Bundle:
+    """One extracted bundle and the Windows it is double-clicked on."""
+
+    def __init__(self, folder: Path, prefix: WinePrefix) -> None:
+        self.folder = folder
+        self.prefix = prefix
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "chatglm3-ggml.bin"
+
+    def put_model(self, source: Path, name: str = "chatglm3-ggml.bin") -> Path:
+        """Put a model into the folder."""
+        target = self.folder / name
+        with suppress(FileNotFoundError):
+            target.unlink()
+        shutil.copyfile(source, target)
+        return target
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Give the file ``name`` another content without touching the hard link it came from."""
+        path = self.folder / name
+        path.unlink(missing_ok=True)
+        path.write_bytes(content)
+
+    def double_click(
+        self, *arguments: str, bat: str = "一键运行.bat", environment: Mapping[str, str] | None = None
+    ) -> WindowsProgram:
+        """Double-click one of the three doors; the browser stays closed."""
+        if bat == "一键运行.bat" and "--no-browser" not in arguments:
+            arguments = (*arguments, "--no-browser")
+        return self.prefix.double_click(self.folder / bat, *arguments, environment=environment)
+
+    @contextmanager
+    def running(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[Running]:
+        """Double-click, wait until it is ready, stop it in the end if the test has not."""
+        program = self.double_click(*arguments, environment=environment)
+        try:
+            program.wait_for(READY[self.prefix.locale], START_TIMEOUT_S)
+            yield Running(self, program)
+        finally:
+            if program.process.poll() is None:
+                self.stop(program)
+
+    def stop(self, program: WindowsProgram) -> float:
+        """Press Ctrl+C and return the seconds until the window was gone."""
+        began = time.monotonic()
+        self.prefix.press_ctrl_c()
+        program.press_enter()
+        program.wait(20)
+        return time.monotonic() - began
+
+    def port(self) -> int:
+        """Return the port it serves on."""
+        return int(json.loads((self.folder / "logs" / "running.json").read_text())["port"])
+
+    def log(self) -> str:
+        return (self.folder / "logs" / "oneclick.log").read_text("utf-8")
+
+
+class Running:
+    """A bundle that serves."""
+
+    def __init__(self, bundle: Bundle, program: WindowsProgram, port: int = 0) -> None:
+        self.bundle = bundle
+        self.program = program
+        self.port = port or bundle.port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def get(self, path: str) -> Any:
+        """Return the JSON at ``path``."""
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(self.url + path, timeout=30) as answer:
+            return json.loads(answer.read())
+
+    def page(self) -> str:
+        """Return the chat page."""
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(self.url + "/", timeout=30) as answer:
+            return str(answer.read().decode("utf-8"))
+
+    def chat(self, text: str, **more: Any) -> Any:
+        """Ask and return the whole answer's JSON."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        body = {"messages": [{"role": "user", "content": text}], "max_tokens": 8, "temperature": 0, **more}
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        data = json.loads(answer.read())
+        connection.close()
+        assert answer.status == 200, data
+        return data
+
+    @contextmanager
+    def stream(self, text: str, **more: Any) -> Iterator[http.client.HTTPResponse]:
+        """Ask and give the open stream."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        body = {"messages": [{"role": "user", "content": text}], "stream": True, "temperature": 0, **more}
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
+        try:
+            yield connection.getresponse()
+        finally:
+            connection.close()
+
+    def wait_for_phase(self, phase: str, timeout_s: float = 60.0) -> Any:
+        """Wait until /status shows ``phase``; return what it shows."""
+        give_up = time.monotonic() + timeout_s
+        while (status := self.get("/status"))["phase"] != phase:
+            assert time.monotonic() < give_up, status
+            time.sleep(0.1)
+        return status
+
+
+def port_is_free(port: int) -> bool:
+    """Tell whether nobody listens on ``port`` of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
