@@ -206,8 +206,14 @@ class ArchiveReader:
             raise self.damaged("its list of members has no checksum")
         if folder.unpacksizes[-1] > MAX_LIST_BYTES:
             raise self.damaged(f"its list of members unpacks to {folder.unpacksizes[-1]} bytes")
-        if not self._filters(folder.coders):
+        filters = self._filters(folder.coders)
+        if not filters:
             raise self.damaged("its list of members is stored")
+        # py7zr stops when it has all members; the end mark behind them must be right as well.
+        unpacker = lzma.LZMADecompressor(format=lzma.FORMAT_RAW, filters=list(filters))
+        unpacker.decompress(self.read_at(self._list_at, info.packinfo.packsizes[0]), MAX_LIST_BYTES + 1)
+        if not unpacker.eof or unpacker.unused_data:
+            raise self.damaged("its list of members does not end where it should")
 
     def _filters(self, coders: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
         """Filters for Python's lzma from the archive's coders; empty for a stored stream."""
