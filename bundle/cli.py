@@ -25,6 +25,9 @@ def main(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a console that lacks a character must not end a build
+    from oneclick.messages import set_language
+
+    set_language("en")  # the builder speaks English; what it shares with the payload does both
     debug = "--debug" in arguments
     words = [word for word in arguments if word != "--debug"]
     if not words or (words[0].startswith("-") and words[0] not in ("--help", "-h")):

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 CONNECTIONS_AT_ONCE = 4
 """Files fetched in parallel; what public mirrors take from one address without complaint."""
+CONNECT_TIMEOUT_S = 10.0
+IDLE_TIMEOUT_S = 30.0
+"""Silence after which a mirror is left for the next one."""
 UNREACHABLE = {"no_name", "no_connection", "refused_connection", "proxy", "tls", "clock"}
 """Faults (keys of oneclick.messages.download) of a whole host rather than of one file."""
 
@@ -177,6 +180,8 @@ class Sources:
                 partial,
                 progress=show,
                 cancel=self._cancel,
+                connect_timeout_s=CONNECT_TIMEOUT_S,
+                idle_timeout_s=IDLE_TIMEOUT_S,
                 on_event=lambda event: self._tell(remote.name, event),
             )
 
@@ -236,10 +241,10 @@ class Sources:
 
 
 def _host(address: str) -> str:
-    """Return the host of an address, which is what people know a source by."""
+    """Return the host (and port) of an address, which is what people know a source by; never its password."""
     from urllib.parse import urlsplit
 
-    return urlsplit(address).hostname or address
+    return urlsplit(address).netloc.rpartition("@")[2] or address
 
 
 def _no_source(pinned: PinnedFile, reasons: Mapping[str, str]) -> SourceError:

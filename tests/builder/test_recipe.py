@@ -1,0 +1,63 @@
+"""Recipes: read into dataclasses, anything unknown refused with the nearest known name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bundle.errors import UsageError
+from bundle.recipe import RECIPES, read_recipe
+
+TEXT = (RECIPES / "chatglm3.toml").read_text(encoding="utf-8")
+
+
+def changed(tmp_path: Path, old: str, new: str) -> str:
+    """Write the default recipe with ``old`` replaced by ``new`` and return its path."""
+    assert old in TEXT
+    path = tmp_path / "mine.toml"
+    path.write_text(TEXT.replace(old, new, 1), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_in_the_repository_is_read(path: Path) -> None:
+    recipe = read_recipe(path.stem)
+    assert recipe.python.default in recipe.python.versions
+    assert all(re.fullmatch(r"[0-9a-f]{64}", model.sha256) for model in recipe.models)
+    assert all(bytes.fromhex(model.header_hex)[:4] == b"ggml" for model in recipe.models)
+
+
+def test_a_recipe_is_found_by_name_and_by_path() -> None:
+    assert read_recipe("chatglm3") == read_recipe(str(RECIPES / "chatglm3.toml"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("openblas = true", "openblass = true", "did you mean 'openblas'"),
+        ('wheel = "auto"', 'wheel = "realease"', "did you mean 'release'"),
+        ('cpu = ["avx2", "avx"]', 'cpu = ["avx512"]', "unknown CPU level"),
+        ('default_model = "q4_0"', 'default_model = "q4_9"', "did you mean 'q4_"),
+        ('default = "3.10"', 'default = "3.7"', "unknown Python"),
+        ("format = 1", "format = 9", "format 9"),
+        ("openblas = true", 'openblas = "yes"', "wrong type"),
+        ("size_bytes = 3514297136", "size_bytes = true", "wrong type"),
+        ('name = "ChatGLM3_cpp"', "", "lacks name"),
+        ("format = 1", "format = ", "not valid TOML"),
+    ],
+)
+def test_a_mistake_is_refused_with_its_place(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_recipe(changed(tmp_path, old, new))
+
+
+def test_an_unknown_recipe_names_the_nearest_one() -> None:
+    with pytest.raises(UsageError, match="did you mean 'chatglm3'"):
+        read_recipe("chatglm33")
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        read_recipe(str(tmp_path / "none.toml"))
