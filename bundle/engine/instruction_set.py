@@ -62,8 +62,8 @@ def count_features(binary: Path) -> Counter[str]:
 
 def _code_sections(binary: Path) -> list[bytes]:
     try:
-        with pefile.PE(str(binary), fast_load=True) as pe:
-            return [section.get_data() for section in pe.sections if section.Characteristics & _EXECUTABLE]
+        pe = pefile.PE(data=binary.read_bytes(), fast_load=True)
+        return [section.get_data() for section in pe.sections if section.Characteristics & _EXECUTABLE]
     except pefile.PEFormatError as error:
         raise UsageError(
             f"{binary.name} is not a Windows binary",

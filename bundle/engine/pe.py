@@ -20,11 +20,12 @@ _WINDOWS = {
 def read_imports(binary: Path) -> list[str]:
     """Names of the DLLs ``binary`` imports, in lower case and sorted, delay-loaded ones included."""
     try:
-        with pefile.PE(str(binary), fast_load=True) as pe:
-            kinds = ("IMAGE_DIRECTORY_ENTRY_IMPORT", "IMAGE_DIRECTORY_ENTRY_DELAY_IMPORT")
-            pe.parse_data_directories([pefile.DIRECTORY_ENTRY[kind] for kind in kinds])
-            tables = (*getattr(pe, "DIRECTORY_ENTRY_IMPORT", ()), *getattr(pe, "DIRECTORY_ENTRY_DELAY_IMPORT", ()))
-            return sorted({entry.dll.decode("ascii", "replace").lower() for entry in tables})
+        # From bytes: closing a file that pefile opened collects all garbage, 0.3 s each time.
+        pe = pefile.PE(data=binary.read_bytes(), fast_load=True)
+        kinds = ("IMAGE_DIRECTORY_ENTRY_IMPORT", "IMAGE_DIRECTORY_ENTRY_DELAY_IMPORT")
+        pe.parse_data_directories([pefile.DIRECTORY_ENTRY[kind] for kind in kinds])
+        tables = (*getattr(pe, "DIRECTORY_ENTRY_IMPORT", ()), *getattr(pe, "DIRECTORY_ENTRY_DELAY_IMPORT", ()))
+        return sorted({entry.dll.decode("ascii", "replace").lower() for entry in tables})
     except pefile.PEFormatError as error:
         raise UsageError(
             f"{binary.name} is not a Windows binary",
