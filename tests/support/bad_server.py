@@ -106,7 +106,7 @@ class Page:
 class BadServer:
     """The server; ``with BadServer() as server`` starts and ends it."""
 
-    def __init__(self, send_buffer_bytes: int | None = None) -> None:
+    def __init__(self, send_buffer_bytes: int | None = None, connect_latency_s: float = 0.0) -> None:
         self.pages: dict[str, Page] = {}
         self.answers: dict[str, Callable[[Request], tuple[int, dict[str, str], bytes]]] = {}
         """Paths answered by a function of the request, without ranges."""
@@ -114,6 +114,7 @@ class BadServer:
         self.lock = threading.Lock()
         self.stopping = threading.Event()
         self.send_buffer_bytes = send_buffer_bytes
+        self.connect_latency_s = connect_latency_s
         self._http = _Server(("127.0.0.1", 0), _Handler)
         self._http.owner = self
         self.port: int = self._http.server_address[1]
@@ -247,6 +248,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
     wbufsize = 0
+
+    def setup(self) -> None:
+        time.sleep(self.server.owner.connect_latency_s)
+        super().setup()
 
     def log_message(self, *_: object) -> None:
         """Keep quiet."""
