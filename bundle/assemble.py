@@ -31,6 +31,7 @@ from bundle.recipe import Recipe
 from bundle.render import write_bat, write_text
 from bundle.sbom import write_sbom
 from bundle.sources import Sources
+from bundle.verify import write_sums
 
 DOORS = {"一键运行.bat": "", "下载模型.bat": "download", "环境诊断.bat": "doctor"}
 """File a user double-clicks -> subcommand of ``python -m oneclick``."""
@@ -110,6 +111,7 @@ def assemble(plan: Plan, sources: Sources, log: Log) -> Build:
                 volume_size=plan.volume_bytes,
                 progress=bar.at,
             )
+        write_sums(archive)
     return Build(archive=archive, engine=engine, notes=tuple(notes))
 
 

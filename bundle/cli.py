@@ -177,6 +177,130 @@ def smoke(archive: Path, model: Path | None) -> None:
 
 
 @cli.command()
+@click.argument("archive", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the report for programs.")
+@click.option("--rebuild", is_flag=True, help="Also build it again and say whether the bytes are the same.")
+@source_options
+def verify(archive: Path, as_json: bool, rebuild: bool, cache: Path | None, mirrors: str, offline: bool) -> int:
+    """Compare an archive (or its volumes) with its own manifest, without unpacking it to disk."""
+    import json
+
+    from bundle.verify import verify_archive
+
+    log = Log()
+    with log.bar("verify", None) as bar:
+        report = verify_archive(archive, progress=bar.at)
+    click.echo(json.dumps(report.to_json(), indent=1) if as_json else "\n".join(report.lines()))
+    if not report.ok:
+        return 5
+    return _rebuild(archive, log, cache, mirrors, offline) if rebuild else 0
+
+
+def _rebuild(archive: Path, log: Log, cache: Path | None, mirrors: str, offline: bool) -> int:
+    import tempfile
+
+    from bundle.assemble import assemble
+    from bundle.rebuild import rebuild
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        result = rebuild(
+            archive,
+            Path(scratch),
+            lambda plan: assemble(plan, _sources(plan, log, cache, mirrors, offline), log).archive,
+        )
+    if result.difference is None:
+        click.echo("rebuilt: this repository builds exactly these bytes")
+        return 0
+    click.echo("rebuilt: this repository builds something else:")
+    click.echo("\n".join(result.difference.lines()))
+    return 5
+
+
+@cli.command()
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+def diff(before: Path, after: Path) -> None:
+    """Say what changed between two archives, by part and by file."""
+    from bundle.diff import diff_archives
+
+    click.echo("\n".join(diff_archives(before, after).lines()))
+
+
+@cli.command()
+@click.argument("archive", type=click.Path(path_type=Path, exists=True))
+@click.option("--json", "as_json", is_flag=True, help="Print the report for programs.")
+def size(archive: Path, as_json: bool) -> None:
+    """Say what weighs how much in an archive or a staged folder."""
+    import json
+
+    from bundle.size import size_report
+
+    report = size_report(archive)
+    click.echo(json.dumps(report.to_json(), indent=1) if as_json else "\n".join(report.lines()))
+
+
+@cli.command()
+@click.argument("source", required=False)
+@click.option(
+    "-t", "--type", "dtype", default="q4_0", show_default=True, help="q4_0, q4_1, q5_0, q5_1, q8_0, f16, f32."
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("chatglm3-ggml.bin"))
+@click.option("--header-version", type=click.IntRange(1, 2), default=1, show_default=True)
+@click.option("--check", is_flag=True, help="Demand that the result is a published file.")
+@click.option("--workers", type=click.IntRange(1), help="Threads; as many as cores without it.")
+@click.option(
+    "--shape-test", metavar="tiny|small|full", help="Without SOURCE: random weights, for tests and benchmarks."
+)
+def quantize(
+    source: str | None,
+    dtype: str,
+    output: Path,
+    header_version: int,
+    check: bool,
+    workers: int | None,
+    shape_test: str | None,
+) -> None:
+    """Turn original ChatGLM3 weights (a folder, or a hub id such as THUDM/chatglm3-6b) into a model file."""
+    if (source is None) == (shape_test is None):
+        raise click.UsageError("give SOURCE, or --shape-test and a shape")
+    if shape_test:
+        from bundle.shape_test import write_random_model
+
+        write_random_model(output, shape_test, dtype, header_version=header_version)
+        click.echo(f"model:   {output}")
+        return
+    from bundle.cache import default_cache_dir
+    from bundle.quantize.convert import quantize as convert
+
+    assert source is not None
+    made = convert(
+        source,
+        dtype,
+        output,
+        header_version=header_version,
+        workers=workers,
+        log=Log(),
+        check=check,
+        downloads=default_cache_dir() / "weights",
+    )
+    click.echo(f"model:   {made.path}")
+    click.echo(f"size:    {human_bytes(made.size_bytes)} ({made.size_bytes} bytes)")
+    if made.published:
+        click.echo(f"same as: {made.published}")
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--no-digest", is_flag=True, help="Do not hash the file.")
+@click.option("--tensors", is_flag=True, help="List every tensor.")
+def inspect(model: Path, no_digest: bool, tensors: bool) -> None:
+    """Print what a model file holds, which engines load it, and the memory it needs."""
+    from bundle.inspect_model import inspect_model
+
+    click.echo(inspect_model(model, digest=not no_digest, log=Log()).text(tensors=tensors))
+
+
+@cli.command()
 @recipe_option
 @click.option("--check", is_flag=True, help="Only compare the lock with the recipe and the package index.")
 def lock(recipe_name: str, check: bool) -> int:

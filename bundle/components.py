@@ -52,6 +52,8 @@ def bundle_provenance(
             "lock": {"name": plan.recipe.lock_path.name, "sha256": file_sha256(plan.recipe.lock_path)},
             "python": python_exact,
             "engine": engine.to_json(),
+            **({"model": plan.model.id} if plan.model else {}),
+            **({"volume_size": str(plan.volume_bytes)} if plan.volume_bytes else {}),
         },
     )
 

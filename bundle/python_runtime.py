@@ -82,7 +82,7 @@ def write_pth(python_dir: Path, folders: Sequence[str]) -> None:
 
 def python_version(python_dir: Path) -> str:
     """Return the exact version of the staged Python, such as ``3.10.11``, as its own DLL states it."""
-    import pefile
+    import pefile  # type: ignore[import-untyped]
 
     dll = next(path for path in python_dir.glob("python3*.dll") if path.name != "python3.dll")
     with pefile.PE(str(dll), fast_load=True) as pe:
