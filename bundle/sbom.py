@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -52,9 +53,14 @@ def write_sbom(tree: Path, provenance: Provenance) -> Path:
 
 def validate_sbom(text: str) -> None:
     """Raise AuditFailed with the first violation of the CycloneDX schema in ``text``."""
-    problem = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
+    problem = _validator().validate_str(text)
     if problem is not None:
         raise AuditFailed(f"{NAME} is not valid", why=str(problem)[:500], do="correct the component it names")
+
+
+@functools.cache
+def _validator() -> JsonStrictValidator:
+    return JsonStrictValidator(SchemaVersion.V1_6)  # reading the schemas takes a second
 
 
 def _component(component: Component) -> CdxComponent:
