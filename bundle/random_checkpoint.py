@@ -27,19 +27,21 @@ def write_random_checkpoint(
     shards: int = 2,
     bits: int = 0,
     torch_dtype: str = "",
+    padded_vocab: int = 0,
     **config: Any,
 ) -> None:
     """Write config.json, tokenizer.model and safetensors shards of ``shape`` (a key of SHAPES) to ``folder``.
 
     stored: F16, BF16 or F32. bits: 8 or 4 stores the layers' matrices as integers with one scale per row, as the
     published -int8 and -int4 checkpoints do. torch_dtype: config.json's, when it differs from ``stored``.
-    ``config`` adds to config.json or replaces its entries. The same arguments give the same bytes.
+    padded_vocab: rows beyond the tokenizer's last id. ``config`` adds to config.json or replaces its entries.
+    The same arguments give the same bytes.
 
-    Among the numbers are what real weights have too and roundings stumble over: whole blocks of zeros (of both signs), equal
-    largest magnitudes of both signs, and values below the smallest normal half.
+    Among the numbers are what real weights have too and roundings stumble over: whole blocks of zeros (of both
+    signs), equal largest magnitudes of both signs, and values below the smallest normal half.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    header, _kinds, tokenizer = model_plan(shape, "f32", 0, 8192, 1)
+    header, _kinds, tokenizer = model_plan(shape, "f32", padded_vocab, 8192, 1)
     (folder / "tokenizer.model").write_bytes(tokenizer)
     entries = _config(header, torch_dtype or TORCH_DTYPES[stored], bits) | config
     (folder / "config.json").write_text(json.dumps(entries, indent=2), encoding="utf-8")
@@ -150,5 +152,3 @@ def _from_pool(pool: NDArray[np.uint8], size_bytes: int, number: int) -> Iterato
         yield part.data
         left -= len(part)
         start = 0
-
-

@@ -1,9 +1,11 @@
 """Reading where the tensors of a pytorch_model*.bin file lie, without torch and without running anything in it.
 
 ``torch.save`` writes a pickle that describes tensors and refers to their storages by key. A pickle is a program:
-this reader lets it name only the few things a state dict needs, builds plain descriptions for them, and refuses
-everything else before it could be called. Two containers are read: the zip of torch >= 1.6 (data.pkl and one stored
-member per storage) and the older one-stream form (four pickles, the list of keys, then each storage).
+this reader lets it name only the few things a state dict needs, builds plain descriptions for them (tuples and
+objects without attributes: a pickle may also assign), and refuses everything else before it could be called.
+
+Two containers are read: the zip of torch >= 1.6 (data.pkl and one stored member per storage) and the older
+one-stream form (four pickles, the list of keys, then each storage).
 Source: torch/serialization.py
 """
 
@@ -13,11 +15,11 @@ import io
 import pickle
 import pickletools
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from bundle.quantize.floats import STORED_BYTES
 from bundle.quantize.stored import StoredTensor, damaged
@@ -54,15 +56,13 @@ _STORAGES = {
 _OTHER_BYTES = {"F64": 8, "I64": 8, "I32": 4, "I16": 2, "U8": 1, "BOOL": 1}
 
 
-@dataclass(frozen=True, slots=True)
-class _StorageType:
+class _StorageType(NamedTuple):
     """What ``torch.HalfStorage`` and its like stand for."""
 
     stored: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Storage:
+class _Storage(NamedTuple):
     """A storage the pickle refers to: ``key`` of the container, ``values`` numbers of type ``stored``."""
 
     key: str
@@ -70,8 +70,7 @@ class _Storage:
     values: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Tensor:
+class _Tensor(NamedTuple):
     """A view of a storage; ``start`` and ``stride`` count values."""
 
     storage: _Storage
@@ -91,7 +90,9 @@ class _RebuildTensor:
 
     def __call__(self, storage: Any, start: Any, shape: Any, stride: Any, *_: Any) -> _Tensor:
         numbers = (start, *shape, *stride)
-        if not isinstance(storage, _Storage) or any(type(number) is not int or number < 0 for number in numbers):
+        if len(shape) != len(stride) or not isinstance(storage, _Storage):
+            raise _RefusedError("it holds a tensor that makes no sense")
+        if any(type(number) is not int or number < 0 for number in numbers):
             raise _RefusedError("it holds a tensor with impossible numbers")
         return _Tensor(storage, start, tuple(shape), tuple(stride))
 
@@ -193,13 +194,15 @@ def _check_program(stream: BinaryIO) -> None:
     """
     start = stream.tell()
     known = set(_OPCODES.split())
-    for opcode, argument, position in pickletools.genops(stream):
-        if opcode.name not in known:
-            raise _RefusedError(f"its description of the tensors uses the instruction {opcode.name}")
-        if isinstance(argument, int) and opcode.name == "LONG_BINPUT" and argument > MAX_MEMO:
-            raise _RefusedError("its description of the tensors would take all memory")
-        if position is not None and position - start > MAX_PICKLE_BYTES:
-            raise _RefusedError("its description of the tensors is far too long")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pickletools warns about odd text of instructions that are refused anyway
+        for opcode, argument, position in pickletools.genops(stream):
+            if opcode.name not in known:
+                raise _RefusedError(f"its description of the tensors uses the instruction {opcode.name}")
+            if isinstance(argument, int) and opcode.name == "LONG_BINPUT" and argument > MAX_MEMO:
+                raise _RefusedError("its description of the tensors would take all memory")
+            if position is not None and position - start > MAX_PICKLE_BYTES:
+                raise _RefusedError("its description of the tensors is far too long")
     stream.seek(start)
 
 
