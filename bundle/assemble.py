@@ -68,6 +68,7 @@ def assemble(plan: Plan, sources: Sources, log: Log) -> Build:
 
     Raises BundleError; downloads, compiled engines and the previous archive stay as they were.
     """
+    require_cached(plan, sources)
     with _disk_errors(plan), work_folder(plan.output) as work:
         tree = work / plan.recipe.name
         (tree / "app").mkdir(parents=True)
@@ -113,6 +114,24 @@ def assemble(plan: Plan, sources: Sources, log: Log) -> Build:
             )
         write_sums(archive)
     return Build(archive=archive, engine=engine, notes=tuple(notes))
+
+
+def require_cached(plan: Plan, sources: Sources) -> None:
+    """Offline: raise SourceError naming every file of this build that the cache lacks; online: nothing.
+
+    Of alternatives the last one is named, which comes from the package index and is the easiest to have.
+    """
+    lock, find = plan.lock, sources.cache.find
+    wanted = list(lock.wheels(plan.python))
+    pythons = lock.alternatives(f"python@{plan.python}")
+    wanted += [pythons[-1]] if not any(map(find, pythons)) else []
+    released = lock.alternatives(f"release@{plan.python}")
+    if plan.wheel == "release" and not any(map(find, released)):
+        wanted += released
+    elif plan.wheel in ("auto", "compile") and not (plan.wheel == "auto" and any(map(find, released))):
+        request = engine_request(plan, Path())
+        wanted += [lock.get(need.name) for need in required_files(request) if not need.one_of]
+    sources.require_cached(wanted)
 
 
 @contextlib.contextmanager

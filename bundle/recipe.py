@@ -140,7 +140,7 @@ def unknown(kind: str, got: str, known: list[str], *, where: str) -> UsageError:
     near = difflib.get_close_matches(got, known, n=1, cutoff=0.4)
     return UsageError(
         f"unknown {kind} {got!r}",
-        why=f"{where} knows: {', '.join(sorted(known)) or 'none'}",
+        why=f"{where} knows: {', '.join(known) or 'none'}",
         do=f"did you mean {near[0]!r}?" if near else f"choose one of the known {kind}s",
     )
 
@@ -207,7 +207,9 @@ def read_recipe(name_or_file: str) -> Recipe:
     if path.suffix != ".toml":
         path = RECIPES / f"{name_or_file}.toml"
         if not path.is_file():
-            raise unknown("recipe", name_or_file, [file.stem for file in RECIPES.glob("*.toml")], where=str(RECIPES))
+            raise unknown(
+                "recipe", name_or_file, sorted(file.stem for file in RECIPES.glob("*.toml")), where=str(RECIPES)
+            )
     recipe = from_toml(Recipe, read_toml(path), path.name)
     if recipe.format != 1:
         raise UsageError(
