@@ -128,6 +128,7 @@ class Launcher:
         self._console.bad(self._step(1, text))
 
     def _serve(self, info: BundleInfo, instance: Instance, listeners: list[socket.socket]) -> int:
+        from oneclick.model_download import ModelDownload
         from oneclick.server.runtime import Runtime, ServerConfig
 
         settings = self._settings
@@ -142,6 +143,7 @@ class Launcher:
             self._status,
         )
         runtime.port = instance.port
+        runtime.downloads = downloads = ModelDownload(self._folder.root, self._status)
         server = threading.Thread(
             target=self._run_server, args=(runtime, instance, listeners), name="server", daemon=True
         )
@@ -169,6 +171,7 @@ class Launcher:
         finally:
             self._console.line(say("launcher.stopping"))
             self._stop.request()
+            downloads.close()
             server.join(SERVER_STOP_S)
             runtime.close()
             self._console.line(say("launcher.stopped"))
