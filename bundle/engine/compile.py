@@ -26,6 +26,9 @@ from bundle.engine.tools import Tools
 from bundle.errors import BundleError
 from bundle.unpack import unpack_tar, unpack_zip
 
+_OPENBLAS_FUNCTIONS = ("cblas_sgemm", "openblas_set_num_threads")
+"""What ggml calls; all symbols of scipy-openblas32 carry the prefix ``scipy_``."""
+
 _TOOLCHAIN = """\
 set(CMAKE_SYSTEM_NAME Windows)
 set(CMAKE_SYSTEM_PROCESSOR AMD64)
@@ -137,7 +140,7 @@ def _cmake_variables(level: CpuLevel, tree: BuildTree, tools: Tools, toolchain: 
             "OPENBLAS_LIB": (tree.openblas / "lib" / "libscipy_openblas.lib").as_posix(),
             "OPENBLAS_INC": (tree.openblas / "include").as_posix(),
         }
-        c_flags += " -Dcblas_sgemm=scipy_cblas_sgemm"  # the wheel's symbols carry a prefix
+        c_flags += "".join(f" -D{name}=scipy_{name}" for name in _OPENBLAS_FUNCTIONS)
     return variables | {"CMAKE_C_FLAGS": c_flags, "CMAKE_CXX_FLAGS": cxx_flags}
 
 
