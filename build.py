@@ -24,7 +24,7 @@ USAGE, NO_SOURCE = 2, 3
 
 def main() -> int:
     """Run the builder inside its own environment and return its exit code."""
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036 (any Python may start this file)
         return fail("this Python is too old", f"it is {sys.version.split()[0]}", "use Python 3.10 or newer", USAGE)
     if inside_environment():
         sys.path.insert(1, str(ROOT / "payload"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from pathlib import Path
 
@@ -71,7 +70,7 @@ class Cache:
         """Move a file whose digest was just checked into the cache and return its place."""
         path = self.path_of(pinned)
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(verified, path)
+        verified.replace(path)
         self._verified[pinned.sha256] = path
         return path
 

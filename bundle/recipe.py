@@ -210,13 +210,39 @@ def read_recipe(name_or_file: str) -> Recipe:
             raise unknown(
                 "recipe", name_or_file, sorted(file.stem for file in RECIPES.glob("*.toml")), where=str(RECIPES)
             )
-    recipe = from_toml(Recipe, read_toml(path), path.name)
+    recipe = from_toml(Recipe, _with_parent(read_toml(path), path), path.name)
     if recipe.format != 1:
         raise UsageError(
             f"{path.name} has format {recipe.format}", why="this builder reads format 1", do="update the builder"
         )
     _check_choices(recipe, path)
     return dataclasses.replace(recipe, path=path.resolve())
+
+
+def _with_parent(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the tables of a recipe over those of the one it ``extends``; lists are replaced, not joined."""
+    parent_name = data.pop("extends", None)
+    if parent_name is None:
+        return data
+    if not isinstance(parent_name, str) or not (path.parent / parent_name).is_file():
+        known = sorted(file.name for file in path.parent.glob("*.toml"))
+        raise unknown("recipe to extend", str(parent_name), known, where=path.name)
+    parent = read_toml(path.parent / parent_name)
+    if "extends" in parent:
+        raise UsageError(
+            f"{path.name} extends {parent_name}, which extends another one",
+            why="a reader would have to collect a recipe from three files",
+            do="extend the first one directly",
+        )
+    return _merged(parent, data)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both_tables = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both_tables else value
+    return merged
 
 
 def _check_choices(recipe: Recipe, path: Path) -> None:

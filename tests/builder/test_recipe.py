@@ -61,3 +61,25 @@ def test_an_unknown_recipe_names_the_nearest_one() -> None:
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         read_recipe(str(tmp_path / "none.toml"))
+
+
+def test_a_recipe_that_extends_another_changes_only_what_it_names() -> None:
+    base, newer = read_recipe("chatglm3"), read_recipe("chatglm3-0.4")
+    assert newer.engine.version == "0.4.2" and newer.engine.package == base.engine.package
+    assert (newer.python, newer.models, newer.mirrors) == (base.python, base.models, base.mirrors)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('extends = "chatglm33.toml"', "did you mean 'chatglm3.toml'"),
+        ("extends = 3", "unknown recipe to extend"),
+        ('extends = "child.toml"', "extends another one"),
+    ],
+)
+def test_a_recipe_that_extends_nothing_readable_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "chatglm3.toml").write_text(TEXT, encoding="utf-8")
+    (tmp_path / "child.toml").write_text('extends = "chatglm3.toml"', encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=message):
+        read_recipe(str(tmp_path / "mine.toml"))
