@@ -35,6 +35,10 @@ def main(arguments: list[str]) -> int:
     """Prepare, then run pytest; return its exit code."""
     prepare_programs()
     python = prepare_environment()
+    if not arguments:
+        # Whole files in parallel: most tests wait for a server, a browser or Wine.
+        arguments = ["--numprocesses", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile"]
+        subprocess.run([sys.executable, ROOT / "build.py", "--no-smoke"], check=True)
     environment = {**os.environ, "PYTHONUTF8": "1"}
     return subprocess.run([python, "-m", "pytest", *arguments], cwd=ROOT, env=environment, check=False).returncode
 
