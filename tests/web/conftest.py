@@ -102,20 +102,23 @@ class ChatPage:
         self.prompt.press("Enter")
         expect(self.page.locator(".message.user .body").last).to_have_text(text)
 
-    def ask(self, text: str) -> str:
+    def ask(self, text: str, timeout_ms: float = PATIENCE_MS) -> str:
         """Send ``text`` and return the complete answer."""
         before = self.figures.count()
         self.send(text)
-        expect(self.figures).to_have_count(before + 1, timeout=PATIENCE_MS)
+        expect(self.figures).to_have_count(before + 1, timeout=timeout_ms)
         return self.answers.last.inner_text()
 
     def import_text(self, name: str, text: str) -> None:
         """Import a file through the settings window and open its conversation."""
+        before = self.find(".conversation").count()
         self.button("设置").click()
         file = {"name": name, "mimeType": "text/plain", "buffer": text.encode()}
         self.page.locator("dialog input[type=file]").set_input_files([file])  # type: ignore[list-item]
         expect(self.page.locator(".toast").last).to_contain_text("已导入")
+        expect(self.find(".conversation")).to_have_count(before + 1)
         self.page.keyboard.press("Escape")
+        expect(self.page.get_by_role("dialog")).to_have_count(0)
         self.page.locator(".conversation-open").first.click()
 
     def import_answer(self, text: str, title: str = "导入") -> Locator:
@@ -217,6 +220,6 @@ def chat(open_page: OpenPage, program: Program) -> ChatPage:
 def slow_chat(open_page: OpenPage, slow_program: Program) -> ChatPage:
     """The page with a slow model and long answers."""
     page = open_page(slow_program.url)
-    page.set_preferences(maxTokens=8192)
+    page.set_preferences(maxTokens=8192, temperature=0)
     expect(page.find(".pill.good")).to_be_visible(timeout=PATIENCE_MS)
     return page

@@ -204,8 +204,8 @@ def stored_answer(chat: ChatPage) -> str:
           request.onsuccess = () => {
             const all = request.result.transaction("messages").objectStore("messages").getAll();
             all.onsuccess = () => {
-              const answers = all.result.filter((one) => one.role === "assistant").sort((a, b) => a.createdAt - b.createdAt);
-              const last = answers.at(-1);
+              const answers = all.result.filter((one) => one.role === "assistant");
+              const last = answers.sort((a, b) => a.createdAt - b.createdAt).at(-1);
               request.result.close();
               resolve(last.versions[last.active].text);
             };

@@ -48,7 +48,7 @@ def test_a_server_killed_in_mid_answer_loses_nothing_and_the_answer_goes_on(
     open_page: OpenPage, mortal_program: Program
 ) -> None:
     chat = open_page(mortal_program.url, may_fail=True)
-    chat.set_preferences(maxTokens=8192)
+    chat.set_preferences(maxTokens=8192, temperature=0)
     chat.send("讲个长故事")
     wait_for_text(chat, 40)
     mortal_program.kill()
@@ -81,7 +81,7 @@ def test_a_question_asked_while_the_server_is_away_is_answered_when_it_comes_bac
 
 def test_a_page_closed_in_mid_answer_keeps_the_part(open_page: OpenPage, slow_program: Program) -> None:
     chat = open_page(slow_program.url)
-    chat.set_preferences(maxTokens=8192)
+    chat.set_preferences(maxTokens=8192, temperature=0)
     chat.send("讲个长故事")
     wait_for_text(chat, 60)
     chat.page.wait_for_timeout(700)

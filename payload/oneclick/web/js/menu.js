@@ -5,11 +5,16 @@ import { h, icon } from "./dom.js";
 /** Open a menu of `items` ({icon, words, run, danger}) under `opener`. */
 export function openMenu(opener, items) {
   document.querySelector(".menu")?.remove();
+  let open = true;
   const close = () => {
+    // Removing the menu takes the focus out of it, which asks to close it again.
+    if (!open) return;
+    open = false;
     menu.remove();
     opener.setAttribute("aria-expanded", "false");
   };
-  const menu = h("div", { class: "menu", role: "menu" }, items.map((item) =>
+  // A popover lies above everything and outside the drawer's transform, wherever it stands in the document.
+  const menu = h("div", { class: "menu", role: "menu", popover: "manual" }, items.map((item) =>
     h("button", {
       type: "button", role: "menuitem", class: item.danger ? "danger" : null, tabindex: "-1",
       on: { click: () => { close(); opener.focus(); item.run(); } },
@@ -26,7 +31,8 @@ export function openMenu(opener, items) {
   });
   menu.addEventListener("focusout", (event) => { if (!menu.contains(event.relatedTarget)) close(); });
   const box = opener.getBoundingClientRect();
-  document.body.append(menu);
+  opener.closest("aside, main").append(menu);
+  menu.showPopover?.();
   opener.setAttribute("aria-expanded", "true");
   const { width, height } = menu.getBoundingClientRect();
   menu.style.left = `${Math.max(8, Math.min(box.right - width, innerWidth - width - 8))}px`;

@@ -23,7 +23,7 @@ const MOOD = { ready: "good", failed: "bad", offline: "bad", locked: "bad", no_m
 function progress() {
   if (typeof server.progress === "number") return server.progress;
   const { done_bytes: done, total_bytes: total } = server.details ?? {};
-  return total > 0 ? done / total : null;
+  return done >= 0 && total > 0 ? done / total : null;
 }
 
 function percent(share) {

@@ -25,12 +25,39 @@ const toBottom = byId("to-bottom");
 const views = new Map();
 let following = true;
 
+/** Views that came near and wait for their turn; a few milliseconds of each frame are theirs. */
+const waiting = [];
+const BUDGET_MS = 8;
+
 const nearby = new IntersectionObserver(
   (entries) => {
-    for (const entry of entries) if (entry.isIntersecting) views.get(entry.target.dataset.id)?.showMarkdown();
+    const near = entries.filter((entry) => entry.isIntersecting).map((entry) => views.get(entry.target.dataset.id));
+    if (waiting.length === 0 && near.length > 0) requestAnimationFrame(showWaiting);
+    waiting.push(...near.filter(Boolean));
   },
   { root: scroller, rootMargin: NEAR },
 );
+
+function showWaiting() {
+  const began = performance.now();
+  while (waiting.length > 0 && performance.now() - began < BUDGET_MS) waiting.shift().showMarkdown();
+  if (waiting.length > 0) requestAnimationFrame(showWaiting);
+}
+
+/** When there is nothing else to do, make ready what is far away, nearest to the end first. */
+const whenIdle = window.requestIdleCallback ?? ((work) => setTimeout(() => work({ timeRemaining: () => BUDGET_MS }), 50));
+let idling = false;
+
+function showFarAway() {
+  if (idling) return;
+  idling = true;
+  const far = [...views.values()].filter((view) => !view.markdown && view.message.role === "assistant");
+  whenIdle(function some(deadline) {
+    while (far.length > 0 && deadline.timeRemaining() > 2) far.pop().showMarkdown();
+    if (far.length > 0) whenIdle(some);
+    else idling = false;
+  });
+}
 
 class MessageView {
   constructor(message) {
@@ -54,7 +81,7 @@ class MessageView {
   }
 
   showMarkdown() {
-    if (this.markdown || this.message.role === "user") return;
+    if (this.markdown || this.message.role === "user" || views.get(this.message.id) !== this) return;
     nearby.unobserve(this.element);
     this.body.classList.remove("plain");
     this.body.classList.add("markdown");
@@ -252,6 +279,7 @@ function showOpened() {
   views.clear();
   following = true;
   showMessages();
+  showFarAway();
   scrollToEnd();
   if (chat.messages.length === 0) scroller.scrollTop = 0;
 }
