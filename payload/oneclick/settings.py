@@ -328,9 +328,8 @@ def _quoted(text: str) -> str:
     """Quote ``text`` for TOML; single quotes keep a Windows path's backslashes readable."""
     if "'" not in text and text.isprintable():
         return f"'{text}'"
-    escaped = "".join(
-        {"\\": "\\\\", '"': '\\"'}.get(char, char if char.isprintable() else f"\\u{ord(char):04X}") for char in text
-    )
+    known = {"\\": "\\\\", '"': '\\"'}
+    escaped = "".join(known.get(char) or (char if char.isprintable() else f"\\U{ord(char):08X}") for char in text)
     return f'"{escaped}"'
 
 

@@ -170,7 +170,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class taken_port:  # noqa: N801
+class taken_port:
     """Hold a port, unless somebody else on this machine already does."""
 
     def __init__(self, port: int) -> None:

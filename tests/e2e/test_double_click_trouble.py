@@ -1,0 +1,170 @@
+"""The double-click when something goes wrong: killed worker, Ctrl+C at any time, missing and changed files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from bundle.shape_test import write_random_model
+from tests.e2e.conftest import MakeBundle
+from tests.support.wine import READY, STOP_LIMIT_S, Bundle, port_is_free
+
+pytestmark = pytest.mark.wine
+
+WORKER = "oneclick.server.worker"
+
+
+def test_a_killed_worker_comes_back_and_the_cause_is_told(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle()
+    with bundle.running("--port", "0") as running:
+        (first,) = bundle.prefix.pids_of(WORKER)
+        bundle.prefix.kill(WORKER)
+        running.program.wait_for("引擎意外退出，正在重新启动：", 30)
+        running.wait_for_phase("ready")
+        assert bundle.prefix.pids_of(WORKER) != [first]
+        assert running.chat("还在吗")["usage"]["completion_tokens"] > 0
+
+
+def test_three_crashes_in_a_minute_stop_the_restarts(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle()
+    with bundle.running("--port", "0") as running:
+        for _ in range(3):
+            give_up = time.monotonic() + 30
+            while not bundle.prefix.pids_of(WORKER):
+                assert time.monotonic() < give_up
+                time.sleep(0.1)
+            bundle.prefix.kill(WORKER)
+            time.sleep(0.5)
+        status = running.wait_for_phase("failed")
+        assert status["message"]["zh"]
+        running.program.wait_for("启动失败", 10)
+        assert bundle.prefix.pids_of(WORKER) == []
+
+
+def test_ctrl_c_during_an_answer_ends_it_with_an_error_event(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle()
+    with bundle.running("--port", "0") as running, running.stream("讲个故事", max_tokens=8000) as answer:
+        assert answer.readline().startswith(b"data: ")
+        seconds = bundle.stop(running.program)
+        rest = answer.read().decode("utf-8")
+    assert seconds < STOP_LIMIT_S
+    assert '"error"' in rest
+    assert port_is_free(running.port)
+
+
+def test_ctrl_c_during_a_long_prompt(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    model = tmp_path / "small.bin"
+    write_random_model(model, "small")
+    bundle = make_bundle(model=model)
+    with bundle.running("--port", "0") as running:
+        asked = socket.create_connection(("127.0.0.1", running.port))
+        body = json.dumps({"messages": [{"role": "user", "content": "很长的问题" * 1500}]}).encode()
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
+        asked.sendall(head.encode() + body)
+        running_now = time.monotonic() + 10
+        while not running.get("/status")["queue"]["running"] and time.monotonic() < running_now:
+            time.sleep(0.05)
+        assert bundle.stop(running.program) < STOP_LIMIT_S
+        asked.close()
+    assert port_is_free(running.port)
+
+
+@pytest.mark.parametrize("moment", ["[1/4]", "[2/4]", "[4/4]"])
+def test_ctrl_c_while_it_starts(make_bundle: MakeBundle, moment: str) -> None:
+    bundle = make_bundle()
+    program = bundle.double_click("--port", "0")
+    program.wait_for(moment, 60)
+    assert bundle.stop(program) < STOP_LIMIT_S
+    assert program.process.returncode == 0
+
+
+def test_ending_it_in_the_task_manager_leaves_nothing_and_the_next_start_works(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle()
+    program = bundle.double_click("--port", "0")
+    program.wait_for(READY[bundle.prefix.locale], 60)
+    port = bundle.port()
+    bundle.prefix.kill("-m oneclick --port")
+    give_up = time.monotonic() + STOP_LIMIT_S
+    while bundle.prefix.pids_of(WORKER) and time.monotonic() < give_up:
+        time.sleep(0.1)
+    assert bundle.prefix.pids_of(WORKER) == []
+    assert port_is_free(port)
+    program.press_enter()
+    program.wait(20)
+    assert (bundle.folder / "logs" / "running.json").is_file()
+    with bundle.running("--port", "0") as running:
+        assert running.chat("又见面了")["usage"]["completion_tokens"] > 0
+
+
+def test_a_closed_window_waits_until_everything_is_put_away(make_bundle: MakeBundle) -> None:
+    """Pipes have no window to close, so Windows' call to our handler is made by hand."""
+    bundle = make_bundle()
+    program = (
+        "import threading, time; from oneclick import stopping; stop = stopping.StopSignal(); stop.listen()\n"
+        "threading.Timer(0.5, stop.finished.set).start(); began = time.monotonic()\n"
+        "handled = stopping._handlers[0](stopping.CTRL_CLOSE_EVENT)\n"
+        "print(handled, stop.requested.is_set(), 0.4 < time.monotonic() - began < 3, flush=True)\n"
+        "print(stopping._handlers[0](0), flush=True)"
+    )
+    python = str(bundle.folder / "python" / "python.exe")
+    run = bundle.prefix.start([python, "-c", program], cwd=bundle.folder)
+    run.press_enter()
+    assert run.wait(20) == 0
+    assert run.output.split() == ["1", "True", "True", "0"]
+
+
+def test_says_so_when_python_is_missing(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle()
+    (bundle.folder / "python" / "python.exe").unlink()
+    program = bundle.double_click()
+    program.wait_for("python\\python.exe is missing", 30)
+    program.press_enter()
+    assert program.wait(30) == 9
+    assert "Extract the whole archive" in program.output
+
+
+def test_says_so_when_a_file_it_needs_is_missing(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle()
+    (bundle.folder / "bundle.json").unlink()
+    program = bundle.double_click()
+    program.wait_for("缺少 bundle.json", 30)
+    program.press_enter()
+    assert program.wait(30) == 1
+
+
+def test_the_diagnosis_of_a_healthy_folder(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle("我的 软件(测试)&1!")
+    code, output = diagnose(bundle)
+    assert code == 0, output
+    for words in ("个文件全部完好", "avx2：可以加载", "代码页 936", "端口 8000", "完整；不在已知列表里", "需要内存约"):
+        assert words in output
+    report = (bundle.folder / "诊断报告.txt").read_text("utf-8-sig")
+    assert "个文件全部完好" in report
+    assert "[ XX ]" not in report
+
+
+def test_the_diagnosis_names_what_an_antivirus_ate_or_a_disk_damaged(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(model=None)
+    changed = bundle.folder / "app" / "oneclick" / "ports.py"
+    bundle.replace("app/oneclick/ports.py", changed.read_bytes() + b"\n# changed\n")
+    shutil.rmtree(bundle.folder / "app" / "engine" / "avx2")
+    bundle.replace("chatglm3-ggml.bin", b"<html></html>")
+    code, output = diagnose(bundle)
+    assert code == 1
+    assert "app/engine/avx2/chatglm_cpp/__init__.py" in output
+    assert "1 个文件和打包时不一样：app/oneclick/ports.py" in output
+    assert "avx2：不能加载" in output
+    assert "其实是一个网页" in output
+
+
+def diagnose(bundle: Bundle) -> tuple[int, str]:
+    """Double-click 环境诊断.bat; return its exit code and what it printed."""
+    program = bundle.double_click(bat="环境诊断.bat")
+    program.wait_for("诊断报告.txt", 90)
+    program.press_enter()
+    return program.wait(30), program.output

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+
+from bundle.shape_test import SHAPES
+from oneclick.errors import OneClickError
+from oneclick.findings import OK, WARNING
+from oneclick.machine import Memory
+from oneclick.memory_plan import plan_memory
+from oneclick.messages import set_language
+from oneclick.model_file import ModelHeader, memory_need
+
+GIB = 1 << 30
+
+
+@pytest.fixture(autouse=True)
+def chinese() -> None:
+    set_language("zh")
+
+
+@pytest.fixture
+def header() -> ModelHeader:
+    """ChatGLM3-6B q4_0."""
+    shape = SHAPES["full"]
+    return ModelHeader(
+        architecture="ChatGLM3",
+        version=1,
+        dtype="q4_0",
+        vocab_size=shape.vocab_size,
+        hidden_size=shape.hidden_size,
+        num_heads=shape.num_heads,
+        num_kv_heads=shape.num_kv_heads,
+        num_layers=shape.num_layers,
+        intermediate_size=shape.intermediate_size,
+        sequence_length=8192,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+        sep_token_id=-1,
+        tokenizer_offset=64,
+        tokenizer_length=1_018_370,
+    )
+
+
+def pc(total: float, available: float | None = None, commit: float = 64) -> Memory:
+    return Memory(int(total * GIB), int((available or total) * GIB), int(commit * GIB), int(commit * GIB))
+
+
+def test_a_pc_with_16_gb_gets_all_of_the_context(header: ModelHeader) -> None:
+    plan = plan_memory(header, pc(16, 10))
+    assert (plan.context, plan.finding.severity) == (8192, OK)
+
+
+def test_a_short_context_that_was_asked_for_is_kept(header: ModelHeader) -> None:
+    assert plan_memory(header, pc(16), 1024).context == 1024
+
+
+def test_a_context_beyond_the_models_own_is_cut_to_it(header: ModelHeader) -> None:
+    assert plan_memory(header, pc(64), 32768).context == 8192
+
+
+def test_the_context_is_shortened_until_it_fits(header: ModelHeader) -> None:
+    need = memory_need(header, 4096).total_bytes / GIB + 1.01
+    plan = plan_memory(header, pc(need))
+    assert plan.context == 4096
+    assert "上下文从 8192 缩短到 4096" in str(plan.finding)
+
+
+def test_8_gb_with_little_available_is_told_to_close_programs(header: ModelHeader) -> None:
+    plan = plan_memory(header, pc(8, 2))
+    assert plan.finding.severity == WARNING
+    assert "请关闭一些程序" in str(plan.finding)
+
+
+def test_memory_that_just_suffices_is_said(header: ModelHeader) -> None:
+    plan = plan_memory(header, pc(memory_need(header, 1024).total_bytes / GIB + 0.2))
+    assert plan.context == 1024
+    assert "内存刚刚够" in str(plan.finding)
+
+
+def test_too_little_memory_is_refused_and_the_model_is_not_blamed(header: ModelHeader) -> None:
+    with pytest.raises(
+        OneClickError, match=r"内存不够：这个模型至少需要 3\.\d+ GB，这台电脑一共只有 3\.00 GB(.|\n)*模型文件没有坏"
+    ):
+        plan_memory(header, pc(3))
+
+
+def test_a_small_page_file_is_a_warning_of_its_own(header: ModelHeader) -> None:
+    plan = plan_memory(header, pc(16, 10, commit=1))
+    assert "虚拟内存偏小" in str(plan.finding)
