@@ -1,0 +1,62 @@
+"""What the documents say is true: commands parse, links resolve, both languages list the same commands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from bundle.cli import cli
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DOCUMENTS = ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+COMMAND = re.compile(r"python3 build\.py(?: [^`#|\n]*)?")
+
+
+def commands(name: str) -> list[str]:
+    """Return every build.py command line in a document."""
+    return [match.strip() for match in COMMAND.findall((ROOT / name).read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_command_in_a_document_is_understood(name: str) -> None:
+    for line in commands(name):
+        words = shlex.split(line)[2:]
+        if not words or words[0].startswith("-"):
+            words.insert(0, "build")
+        if words[0] == "COMMAND":
+            continue
+        command = cli.commands[words[0]]
+        existing = [str(ROOT / "README.md") if word.endswith(".7z") else word for word in words[1:]]
+        with command.make_context(words[0], existing, resilient_parsing=False) as context:
+            assert isinstance(context, click.Context), line
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_inside_the_repository_resolve(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if "://" not in target:
+            assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "CONTRIBUTING.md"])
+def test_files_and_folders_that_are_named_exist(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:bundle|payload|recipes|tests|bench|templates|docs)/[^`*{} ]*)`", text))
+    assert [path for path in sorted(named) if "NAME" not in path and not (ROOT / path).exists()] == []
+
+
+def test_both_readmes_name_the_same_options() -> None:
+    options = [set(re.findall(r"--[a-z-]+", (ROOT / name).read_text(encoding="utf-8"))) for name in DOCUMENTS[:2]]
+    assert options[0] - {"--help"} == options[1] - {"--help"}
+
+
+def test_every_command_is_in_both_readmes() -> None:
+    for name in DOCUMENTS[:2]:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        missing = [command for command in cli.commands if not re.search(rf"`{command}\b", text) and command != "build"]
+        assert missing == []
