@@ -53,7 +53,8 @@ class Build:
 def work_folder(output: Path) -> Iterator[Path]:
     """Give a folder beside the archive to build in, removed afterwards; those of killed builds are removed first."""
     for left in output.glob(".work-*"):
-        if not psutil.pid_exists(int(left.name.removeprefix(".work-"))):
+        pid = left.name.removeprefix(".work-")
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
     folder = output / f".work-{os.getpid()}"
     folder.mkdir()
