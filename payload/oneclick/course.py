@@ -34,6 +34,8 @@ class Course:
             self._console.bad(say("launcher.restarting", reason=message or ""))
         elif snapshot.phase == "failed":
             self._console.bad(say("launcher.failed", reason=message))
+        elif snapshot.phase == "no_model" and self._last.phase in ("downloading", "verifying") and message:
+            self._console.bad(message)
 
     def _progress_text(self, snapshot: Snapshot) -> str:
         if snapshot.phase == "downloading":

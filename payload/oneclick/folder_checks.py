@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import tempfile
 from pathlib import Path
 
 from oneclick.findings import OK, WARNING, Finding
@@ -18,6 +17,7 @@ FEW_BYTES = 512 << 20
 """Less free space than this and logs, downloads and the page file suffer."""
 ONLINE_ONLY = 0x00001000 | 0x00040000 | 0x00400000
 """FILE_ATTRIBUTE_OFFLINE, RECALL_ON_OPEN, RECALL_ON_DATA_ACCESS: the content is not on this disk."""
+PROBE_PREFIX = ".writable-"
 ZONE_STREAM = ":Zone.Identifier"
 
 
@@ -32,12 +32,19 @@ def check_folder(root: Path, disk: Disk, longest_inside: int) -> list[Finding]:
 
 
 def check_writable(root: Path) -> Finding:
-    """Try to create a file: attributes and permissions tell only half of it on Windows."""
+    """Try to create a file: attributes and permissions tell only half of it on Windows.
+
+    ``tempfile`` is no help here: in a folder that refuses it tries two thousand million names
+    (https://github.com/python/cpython/issues/66305).
+    """
+    probe = root / f"{PROBE_PREFIX}{os.getpid()}"
     try:
-        with tempfile.TemporaryFile(dir=root):
-            return Finding(OK, "machine.folder_writable")
+        with probe.open("xb"):
+            pass
+        probe.unlink()
     except OSError as error:
         return Finding(WARNING, "machine.folder_read_only", {"reason": error.strerror or str(error)})
+    return Finding(OK, "machine.folder_writable")
 
 
 def check_path_length(root: Path, longest_inside: int) -> Finding:

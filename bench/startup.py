@@ -1,0 +1,227 @@
+"""From the double-click to an answer: our 一键运行.bat against the tutorial's own start, same Python, under Wine.
+
+    python bench/startup.py [ARCHIVE]    7 starts of each; about 4 minutes
+    python bench/startup.py --quick      2 starts of each
+    python bench/startup.py --layouts    folders, folders with .pyc, one stored zip: how the payload should ship
+
+The tutorial's start is ``uvicorn chatglm_cpp.openai_api:app`` with fastapi, sse-starlette and pydantic-settings beside
+the same engine and the same small model. Both are started in turns (A B A B) from a warm disk, with Wine's server
+already running; the median counts. "page" is the first byte of ``GET /`` (upstream has none), "models" the first 200
+of ``GET /v1/models``, "answer" the first finished chat answer. Goal: ours / tutorial's <= 0.5 for page and models.
+Prints one line a measurement, then the medians and ratios; exit code 1 where a goal is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
+
+from bundle.cache import default_cache_dir  # noqa: E402
+from bundle.engine.tools import install_tools  # noqa: E402
+from bundle.shape_test import write_random_model  # noqa: E402
+from bundle.wine import WinePrefix  # noqa: E402
+from tests.support.wine import extract  # noqa: E402
+
+GOAL = 0.5
+TUTORIAL_PACKAGES = ("fastapi", "uvicorn", "pydantic-settings", "sse-starlette", "tabulate", "tqdm")
+TUTORIAL_BAT = (
+    "@echo off\r\nset MODEL=./chatglm3-ggml.bin\r\n"
+    "python\\python.exe -m uvicorn chatglm_cpp.openai_api:app --host 127.0.0.1 --port %1\r\n"
+)
+PROCESS_PRNG = """
+#include <windows.h>
+BOOLEAN NTAPI SystemFunction036(PVOID buffer, ULONG size);
+__declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE data, SIZE_T size)
+{ return SystemFunction036(data, (ULONG)size); }
+"""
+"""Wine 8 lacks bcryptprimitives.dll, which the tutorial's pydantic needs."""
+ANSWER_LIMIT_S = 120.0
+Times = dict[str, float]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(port: int, method: str, path: str, body: str | None = None) -> float:
+    """Ask again and again until the answer is 200 and whole; return the time it came."""
+    give_up = time.monotonic() + ANSWER_LIMIT_S
+    while time.monotonic() < give_up:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_LIMIT_S)
+        with suppress(OSError, http.client.HTTPException):
+            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+            answer = connection.getresponse()
+            if answer.status == 200 and answer.read(1):
+                return time.monotonic()
+        connection.close()
+        time.sleep(0.01)
+    raise TimeoutError(path)
+
+
+def one_start(
+    prefix: WinePrefix, folder: Path, bat: str, arguments: Callable[[int], list[str]], *, page: bool
+) -> Times:
+    """Double-click ``bat`` and return seconds to page, model list and answer."""
+    port = free_port()
+    began = time.monotonic()
+    program = prefix.double_click(folder / bat, *arguments(port))
+    times: Times = {}
+    if page:
+        times["page"] = until(port, "GET", "/") - began
+    times["models"] = until(port, "GET", "/v1/models") - began
+    question = json.dumps({"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2, "temperature": 0})
+    times["answer"] = until(port, "POST", "/v1/chat/completions", question) - began
+    while prefix.pids_of("python.exe"):
+        prefix.kill("python.exe")
+        time.sleep(0.1)
+    program.close()
+    return times
+
+
+def our_arguments(port: int) -> list[str]:
+    return ["--no-browser", "--port", str(port)]
+
+
+def make_tutorial(ours: Path, target: Path, model: Path) -> Path:
+    """Lay out the tutorial's folder: the same Python and engine, upstream's server and what it needs."""
+    target.mkdir()
+    shutil.copytree(ours / "python", target / "python")
+    packages = target / "packages"
+    platform = ["--python-platform", "x86_64-pc-windows-msvc", "--python-version", "3.10", "--only-binary", ":all:"]
+    uv = [sys.executable, "-m", "uv", "pip", "install", "-q", *platform, "--target", str(packages)]
+    subprocess.run([*uv, *TUTORIAL_PACKAGES], check=True)
+    shutil.copytree(ours / "app" / "engine" / "avx2" / "chatglm_cpp", packages / "chatglm_cpp")
+    for library in (ours / "app" / "engine" / "shared").glob("*.dll"):
+        shutil.copy(library, packages / "chatglm_cpp")
+    (target / "python" / "python310._pth").write_text("python310.zip\n.\n..\\packages\n")
+    (target / "run.bat").write_bytes(TUTORIAL_BAT.encode())
+    shutil.copy(model, target / "chatglm3-ggml.bin")
+    return target
+
+
+def add_prng(prefix: WinePrefix) -> None:
+    """Give the prefix the DLL that the tutorial's pydantic asks for."""
+    zig = install_tools(default_cache_dir(), print).zig
+    with tempfile.TemporaryDirectory() as folder:
+        source, library = Path(folder) / "prng.c", Path(folder) / "bcryptprimitives.dll"
+        source.write_text(PROCESS_PRNG)
+        subprocess.run(
+            [zig, "cc", "-target", "x86_64-windows-gnu", "-shared", "-o", library, source, "-ladvapi32"], check=True
+        )
+        shutil.copy(library, prefix.folder / "drive_c" / "windows" / "system32")
+
+
+@contextmanager
+def workplace(archive: Path) -> Iterator[tuple[WinePrefix, Path, Path]]:
+    """Give (prefix, our extracted folder with a model, the small model)."""
+    with tempfile.TemporaryDirectory(prefix="startup-") as temporary:
+        place = Path(temporary)
+        model = place / "tiny.bin"
+        write_random_model(model, "tiny")
+        ours = extract(archive, place / "ours")
+        shutil.copy(model, ours / "chatglm3-ggml.bin")
+        with WinePrefix(place / "prefix") as prefix:
+            prefix.start(["cmd", "/c", "pause"], cwd=place)
+            yield prefix, ours, model
+
+
+def medians(runs: list[Times]) -> Times:
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+
+
+def shown(times: Times) -> str:
+    return "  ".join(f"{name} {seconds:5.2f} s" for name, seconds in times.items())
+
+
+def compare(archive: Path, rounds: int) -> bool:
+    """Measure ours and the tutorial's in turns; return whether the goals are met."""
+    with workplace(archive) as (prefix, ours, model):
+        tutorial = make_tutorial(ours, ours.parent / "tutorial", model)
+        add_prng(prefix)
+        results: dict[str, list[Times]] = {"ours": [], "tutorial": []}
+        for number in range(rounds + 1):
+            mine = one_start(prefix, ours, "一键运行.bat", our_arguments, page=True)
+            theirs = one_start(prefix, tutorial, "run.bat", lambda port: [str(port)], page=False)
+            print(f"{'warm-up' if number == 0 else number}: ours {shown(mine)} | tutorial {shown(theirs)}", flush=True)
+            if number:
+                results["ours"].append(mine)
+                results["tutorial"].append(theirs)
+    mine, theirs = medians(results["ours"]), medians(results["tutorial"])
+    print(f"median: ours {shown(mine)} | tutorial {shown(theirs)}")
+    ratios = {"page": mine["page"] / theirs["models"], "models": mine["models"] / theirs["models"]}
+    ratios["answer"] = mine["answer"] / theirs["answer"]
+    print(
+        "ratio ours/tutorial: " + "  ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()), f"(goal {GOAL})"
+    )
+    return ratios["page"] <= GOAL and ratios["models"] <= GOAL
+
+
+def compile_all(prefix: WinePrefix, folder: Path) -> None:
+    """Write .pyc files beside every .py of the payload, with the bundle's own Python."""
+    command = [str(folder / "python" / "python.exe"), "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
+    prefix.start([*command, "app"], cwd=folder).wait(300)
+
+
+def as_zip(folder: Path) -> None:
+    """Put the pure-Python packages, compiled, into one stored zip before the folders on the path."""
+    app = folder / "app"
+    native = {path.relative_to(app / "packages").parts[0] for path in (app / "packages").rglob("*.pyd")}
+    with zipfile.ZipFile(app / "packages.zip", "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted((app / "packages").rglob("*.pyc")):
+            parts = path.relative_to(app / "packages").parts
+            if parts[0] in native or "__pycache__" not in parts:
+                continue
+            archive.write(path, Path(*parts[:-2], parts[-1].split(".")[0] + ".pyc"))
+    pth = next((folder / "python").glob("python3*._pth"))
+    pth.write_text(pth.read_text().replace("..\\app\\packages", "..\\app\\packages.zip\n..\\app\\packages"))
+
+
+def layouts(archive: Path, rounds: int) -> None:
+    """Measure how the payload should ship."""
+    with workplace(archive) as (prefix, plain, _):
+        compiled = shutil.copytree(plain, plain.parent / "pyc")
+        compile_all(prefix, compiled)
+        zipped = shutil.copytree(compiled, plain.parent / "zip")
+        as_zip(zipped)
+        results: dict[str, list[Times]] = {"folders": [], "pyc": [], "zip": []}
+        for number in range(rounds + 1):
+            for name, folder in (("folders", plain), ("pyc", compiled), ("zip", zipped)):
+                times = one_start(prefix, folder, "一键运行.bat", our_arguments, page=True)
+                if number:
+                    results[name].append(times)
+        for name, runs in results.items():
+            print(f"{name:8} {shown(medians(runs))}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive", nargs="?", type=Path, default=ROOT / "dist" / "ChatGLM3_cpp.7z")
+    parser.add_argument("--quick", action="store_true", help="2 starts of each")
+    parser.add_argument("--layouts", action="store_true", help="compare folders, .pyc and one zip")
+    options = parser.parse_args()
+    rounds = 2 if options.quick else 7
+    if options.layouts:
+        layouts(options.archive, rounds)
+        return 0
+    return 0 if compare(options.archive, rounds) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
