@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from bundle.engine import tools as tools_module
-from bundle.engine.compile import BuildTree, CompileFailed, compile_level, unpack_tree
+from bundle.engine.compile import CompileFailed, compile_level, unpack_tree
+from bundle.engine.exclusive import hold_exclusively
+from bundle.engine.pack import pack_wheel
 from bundle.engine.patches import patch_files
 from bundle.engine.request import (
     LEVELS,
     OPENBLAS_VERSIONS,
     OPENBLAS_WHEEL,
-    PACKAGE,
     SDISTS,
     EngineRequest,
     Fetch,
@@ -25,14 +25,17 @@ from bundle.engine.request import (
     required_files,
 )
 from bundle.engine.tools import install_tools
-from bundle.engine.wheel import write_wheel
-from bundle.errors import BundleError
 
-LOCAL_VERSION = "oneclick.1"
-"""Marks the wheels as ours: 0.3.0+oneclick.1."""
-
-_RECIPE_MODULES = ("build.py", "compile.py", "headers.py", "import_library.py", "patches.py", "request.py", "wheel.py")
-_OPENBLAS_DLL = "libscipy_openblas.dll"
+_RECIPE_FILES = (
+    "compile.py",
+    "headers.py",
+    "import_library.py",
+    "pack.py",
+    "patches.py",
+    "pyconfig_windows.h",
+    "wheel.py",
+)
+"""Code that decides the wheels' bytes: a change in it compiles anew."""
 
 
 def build_engine(
@@ -51,8 +54,21 @@ def build_engine(
     if wheels:
         return wheels
     engines.mkdir(parents=True, exist_ok=True)
+    # Another builder may be at it: wait for its wheels instead of making them twice.
+    with hold_exclusively(engines / f"{folder.name}.lock"):
+        wheels = _read_wheels(folder, request)
+        if not wheels:
+            _compile(request, fetch, cache_dir, folder, log, uv_options)
+            wheels = _read_wheels(folder, request)
+    return wheels
+
+
+def _compile(
+    request: EngineRequest, fetch: Fetch, cache_dir: Path, folder: Path, log: Log, uv_options: Sequence[str]
+) -> None:
+    """Make all wheels of ``request`` beside ``folder``, which then gets them at once."""
     tools = install_tools(cache_dir, log, uv_options)
-    with tempfile.TemporaryDirectory(dir=engines, prefix="making-", ignore_cleanup_errors=True) as scratch:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="making-", ignore_cleanup_errors=True) as scratch:
         made = Path(scratch) / "wheels"
         log_file = Path(scratch) / "compile.log"
         try:
@@ -61,15 +77,14 @@ def build_engine(
                 log(f"Compiling chatglm_cpp {request.version} for {request.tag} and {name}")
                 module = compile_level(request, LEVELS[name], tree, tools, cache_dir / "zig", log_file)
                 (made / name).mkdir(parents=True)
-                pack_wheel(request, tree, module, made / name)
+                pack_wheel(request, tree, module, made / name, tools)
         except CompileFailed as error:
-            kept = engines / "last-failure.log"
+            kept = folder.with_name("last-failure.log")
             shutil.copyfile(log_file, kept)
             raise CompileFailed(kept, error.returncode) from None
         _write_digests(made)
         shutil.rmtree(folder, ignore_errors=True)  # a damaged entry
         made.rename(folder)
-    return _read_wheels(folder, request)
 
 
 def cached_wheels(request: EngineRequest, fetch: Fetch, cache_dir: Path) -> list[Path]:
@@ -94,48 +109,10 @@ def input_digest(request: EngineRequest, fetch: Fetch) -> str:
         "sdist": _file_digest(fetch(SDISTS[request.version])),
         "openblas": _file_digest(fetch(OPENBLAS_WHEEL)) if _has_openblas(request) else None,
         "tools": _text_digest(tools_module.LOCK),
-        "code": [_text_digest(here / name) for name in _RECIPE_MODULES],
+        "code": [_text_digest(here / name) for name in _RECIPE_FILES],
         "patches": {patch.name: _text_digest(patch) for patch in patch_files(request.version)},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def pack_wheel(request: EngineRequest, tree: BuildTree, module: Path, folder: Path) -> Path:
-    """The wheel around the compiled ``module``: upstream's Python files, OpenBLAS's DLL, every licence."""
-    version = f"{request.version}+{LOCAL_VERSION}"
-    files = {f"{PACKAGE}/{module.name}": module.read_bytes()}
-    for file in sorted((tree.source / PACKAGE).glob("*.py*")):
-        if file.suffix in (".py", ".pyi"):
-            files[f"{PACKAGE}/{file.name}"] = file.read_bytes()
-    init = files[f"{PACKAGE}/__init__.py"]
-    declared = f'__version__ = "{request.version}"'.encode()
-    if init.count(declared) != 1:
-        raise BundleError(
-            "the engine's source does not say its version where it used to",
-            why=f"{PACKAGE}/__init__.py holds {declared!r} {init.count(declared)} times",
-            do="look at the sdist and mend pack_wheel",
-        )
-    files[f"{PACKAGE}/__init__.py"] = init.replace(declared, f'__version__ = "{version}"'.encode())
-    if tree.openblas is not None:
-        files[f"{PACKAGE}/{_OPENBLAS_DLL}"] = (tree.openblas / "lib" / _OPENBLAS_DLL).read_bytes()
-    licences = f"{PACKAGE}-{version}.dist-info/licenses"
-    files |= {f"{licences}/{name}": path.read_bytes() for name, path in licence_files(tree).items()}
-    metadata = (tree.source / "PKG-INFO").read_text(encoding="utf-8")
-    metadata = re.sub(r"^Version: .*$", f"Version: {version}", metadata, count=1, flags=re.M)
-    return write_wheel(folder, version=version, tag=request.tag, files=files, metadata=metadata)
-
-
-def licence_files(tree: BuildTree) -> dict[str, Path]:
-    """Licences of what is linked into the engine (name in the wheel -> file); all must exist."""
-    found = {"chatglm.cpp-LICENSE.txt": tree.source / "LICENSE"}
-    for path in sorted((tree.source / "third_party").rglob("LICENSE*")):
-        parts = path.relative_to(tree.source / "third_party").parts[:-1]
-        if "examples" not in parts and "python" not in parts and path.is_file():
-            found[f"{'-'.join(part for part in parts if part != 'third_party')}-LICENSE.txt"] = path
-    if tree.openblas is not None:
-        (openblas,) = tree.openblas.parent.glob("*.dist-info/licenses/LICENSE.txt")
-        found["openblas-LICENSE.txt"] = openblas
-    return found
 
 
 def _has_openblas(request: EngineRequest) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import uv
 
+from bundle.engine.exclusive import hold_exclusively
 from bundle.engine.request import Log
 from bundle.errors import SourceError
 
@@ -38,12 +39,13 @@ def install_tools(cache_dir: Path, log: Log, uv_options: Sequence[str] = ()) -> 
     """
     digest = hashlib.sha256(LOCK.read_bytes().replace(b"\r\n", b"\n")).hexdigest()[:16]
     folder = cache_dir / "tools" / f"{sys.platform}-{digest}"
-    if not folder.is_dir():
-        log("Installing the cross compiler (zig, CMake, Ninja; about 100 MB)")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="making-") as making:
-            _install(Path(making) / "tools", uv_options)
-            (Path(making) / "tools").rename(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with hold_exclusively(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            log("Installing the cross compiler (zig, CMake, Ninja; about 100 MB)")
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix="making-") as making:
+                _install(Path(making) / "tools", uv_options)
+                (Path(making) / "tools").rename(folder)
     exe = ".exe" if os.name == "nt" else ""
     return Tools(
         zig=_only(folder, f"ziglang/zig{exe}"),
