@@ -3,8 +3,8 @@
     python bench/build.py            all three; a cold build downloads about 250 MB and compiles the engine
     python bench/build.py --quick    warm and no-change only, with the maintainer's own cache
 
-Goals on two cores: cold at most 8 minutes, the builder's own memory at most 500 MB, no-change at most 5 s. Memory is the
-highest resident size of build.py's own process; compilers and uv are not in it. Options after -- go to build.py.
+Goals on two cores: cold at most 8 minutes, the builder's own memory at most 500 MB, no-change at most 5 s. Memory is
+the highest resident size of build.py's own process; compilers and uv are not in it. Options after -- go to build.py.
 """
 
 from __future__ import annotations
