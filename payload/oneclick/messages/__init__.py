@@ -42,7 +42,7 @@ def current_language() -> str:
     return _language
 
 
-def both(key: str, **values: object) -> Tuple[str, str]:
+def both(key: str, **values: object) -> tuple[str, str]:
     """Return the Chinese and the English sentence of ``key``, which is ``area.name``.
 
     Areas are modules beside this one, imported only when one of their sentences is needed.
