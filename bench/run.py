@@ -2,7 +2,8 @@
 
 Each benchmark is a program of its own in this folder; it runs ours and the real alternative in turn in one run and
 prints its table. Here they run one after the other, never at once; the machine, the commit and the
-exact commands stand above, and everything is also written to ``build/bench/<time>.md`` and ``.json``. Nothing here is a test.
+exact commands stand above, and everything is also written to ``build/bench/<time>.md`` and ``.json``. Nothing here is
+a test.
 """
 
 from __future__ import annotations
