@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from bundle.archive import ArchiveInfo, write_archive
 from bundle.audit import AuditExpectations, audit_notes, audit_tree, names_of_this_machine, require_clean
 from bundle.components import bundle_provenance
 from bundle.engine.build import build_engine, cached_wheels
-from bundle.engine.request import EngineInfo, EngineRequest, required_files
+from bundle.engine.request import LEVELS, EngineInfo, EngineRequest, required_files
 from bundle.engine.stage import stage_engine
 from bundle.errors import SourceError, StorageError
 from bundle.licences import collect_licenses
@@ -102,7 +102,7 @@ def assemble(plan: Plan, sources: Sources, log: Log) -> Build:
             write_sbom(tree, provenance)
             write_manifest(tree, provenance)
         with log.step("Audit"):
-            audit(tree, provenance, engine)
+            audit(tree, provenance, engine, [ROOT, plan.output, sources.cache.root])
             notes = audit_notes(tree, plan.recipe.name)
         with log.step("Write the archive"), log.bar("archive", None) as bar:
             archive = write_archive(
@@ -190,12 +190,15 @@ def engine_request(plan: Plan, tree: Path) -> EngineRequest:
     )
 
 
-def audit(tree: Path, provenance: Provenance, engine: EngineInfo) -> None:
-    """Raise AuditFailed with everything in ``tree`` that must not be published."""
+def audit(tree: Path, provenance: Provenance, engine: EngineInfo, folders: Sequence[Path]) -> None:
+    """Raise AuditFailed with everything in ``tree`` that must not be published.
+
+    folders: those of this machine that no file may name.
+    """
     expected = AuditExpectations(
         components=provenance.components,
-        engine_levels={level.folder: level.requires for level in engine.levels},
-        machine_names=names_of_this_machine(),
+        engine_levels={level.folder: LEVELS[level.name].requires for level in engine.levels},
+        machine_names=names_of_this_machine(*folders),
     )
     require_clean(audit_tree(tree, expected))
 

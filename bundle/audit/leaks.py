@@ -22,10 +22,8 @@ _FOLDER_NAME = re.compile(rb"[\w.@+-]{2,}[\\/]")
 
 def names_of_this_machine(*folders: Path) -> list[str]:
     """Texts that would tell where a bundle was built: ``folders`` (repository, cache, output), home, user, host."""
-    places = [str(folder.resolve()) for folder in folders]
-    home = str(Path.home())
-    if len(Path(home).parts) > 2:  # /home/name, C:\Users\name; "/root" alone is in texts of others
-        places.append(home)
+    # /home/name and C:\Users\name tell something; "/root", "/tmp" or "/app" alone are in texts of others.
+    places = [str(folder) for folder in (Path.home(), *(f.resolve() for f in folders)) if len(folder.parts) > 2]
     names = [_user_name(), socket.gethostname().split(".")[0]]
     return sorted({*places, *(name for name in names if _is_telling(name))})
 
