@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from bundle.archive import ArchiveInfo, write_archive
 from bundle.audit import AuditExpectations, audit_notes, audit_tree, names_of_this_machine, require_clean
@@ -30,6 +27,7 @@ from bundle.python_runtime import python_version, stage_python
 from bundle.recipe import Recipe
 from bundle.render import write_bat, write_text
 from bundle.sbom import write_sbom
+from bundle.scratch import scratch_folder
 from bundle.sources import Sources
 from bundle.verify import write_sums
 
@@ -49,28 +47,13 @@ class Build:
     """What the audit wants the maintainer to know."""
 
 
-@contextlib.contextmanager
-def work_folder(output: Path) -> Iterator[Path]:
-    """Give a folder beside the archive to build in, removed afterwards; those of killed builds are removed first."""
-    for left in output.glob(".work-*"):
-        pid = left.name.removeprefix(".work-")
-        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
-    folder = output / f".work-{os.getpid()}"
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def assemble(plan: Plan, sources: Sources, log: Log) -> Build:
     """Make ``plan.archive`` and return what it is; it replaces an older one only when it is whole.
 
     Raises BundleError; downloads, compiled engines and the previous archive stay as they were.
     """
     require_cached(plan, sources)
-    with _disk_errors(plan), work_folder(plan.output) as work:
+    with _disk_errors(plan), scratch_folder(plan.output, ".work-") as work:
         tree = work / plan.recipe.name
         (tree / "app").mkdir(parents=True)
         with log.step("Get Python"):
