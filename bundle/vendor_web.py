@@ -4,7 +4,8 @@
 ``python -m bundle.vendor_web refresh``  write them again from the pinned packages
 ``python -m bundle.vendor_web pin``      take the packages' digests into packages.json (after changing a version)
 
-Runs the ordinary ``npm pack``, so that a maintainer's own registry setting is honoured.
+Runs the ordinary ``npm pack``, so that a maintainer's own registry setting is honoured. Without a network
+``changed_files`` compares the files with the digests that packages.json holds of each.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -38,14 +39,14 @@ class Package:
     """npm's Subresource Integrity of the tarball: ``sha512-`` and base64."""
     use: str
     folder: str
-    files: tuple[str, ...]
-    """Paths inside the package; vendored as ``folder/<path>``."""
+    files: Mapping[str, str]
+    """Path inside the package -> sha256 of the file; vendored as ``folder/<path>``."""
 
 
 def read_pins(vendor: Path = VENDOR) -> list[Package]:
     """Return the packages of ``packages.json``."""
     entries = json.loads((vendor / PINS).read_text(encoding="utf-8"))["packages"]
-    return [Package(**{**entry, "files": tuple(entry["files"])}) for entry in entries]
+    return [Package(**entry) for entry in entries]
 
 
 def fetch_package(package: Package, folder: Path) -> bytes:
@@ -112,26 +113,33 @@ def render_readme(packages: Sequence[Package]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def differences(vendor: Path, wanted: Sequence[tuple[PurePosixPath, bytes]]) -> list[str]:
+def changed_files(vendor: Path = VENDOR) -> list[str]:
     """Return one sentence for each vendored file that is missing, changed or not listed."""
-    found = []
-    for path, content in wanted:
-        file = vendor / path
-        if not file.is_file():
-            found.append(f"{path} is missing")
-        elif file.read_bytes() != content:
-            found.append(f"{path} differs from the package")
-    listed = {str(path) for path, _ in wanted} | {PINS}
-    present = {file.relative_to(vendor).as_posix() for file in vendor.rglob("*") if file.is_file()}
-    return found + [f"{path} belongs to no package" for path in sorted(present - listed)]
+    packages = read_pins(vendor)
+    wanted = {f"{package.folder}/{path}": sha256 for package in packages for path, sha256 in package.files.items()}
+    wanted[README] = hashlib.sha256(render_readme(packages).encode("utf-8")).hexdigest()
+    present = {
+        file.relative_to(vendor).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in vendor.rglob("*")
+        if file.is_file() and file.name != PINS
+    }
+    found = [f"{path} is missing" for path in sorted(wanted.keys() - present.keys())]
+    found += [f"{path} belongs to no package" for path in sorted(present.keys() - wanted.keys())]
+    return found + [f"{path} is changed" for path in sorted(wanted) if present.get(path, wanted[path]) != wanted[path]]
 
 
 def pin(vendor: Path = VENDOR) -> None:
-    """Write the digests of the named versions into ``packages.json``."""
+    """Write the digests of the named versions, and of each of their files, into ``packages.json``."""
     document = json.loads((vendor / PINS).read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
         for package, entry in zip(read_pins(vendor), document["packages"], strict=True):
-            entry["integrity"] = integrity_of(fetch_package(package, Path(folder)))
+            tarball = fetch_package(package, Path(folder))
+            entry["integrity"] = integrity_of(tarball)
+            (Path(folder) / "package.tgz").write_bytes(tarball)
+            files = read_files(package, Path(folder) / "package.tgz")
+            entry["files"] = {
+                str(path.relative_to(package.folder)): hashlib.sha256(content).hexdigest() for path, content in files
+            }
     (vendor / PINS).write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
@@ -143,8 +151,16 @@ def refresh(vendor: Path = VENDOR) -> None:
 
 
 def check(vendor: Path = VENDOR) -> list[str]:
-    """Return how the vendored files differ from the pinned packages; empty: not at all."""
-    return differences(vendor, list(pinned_files(vendor, read_pins(vendor))))
+    """Return how the vendored files differ from their digests and from the packages npm delivers; empty: not at all."""
+    fetched = dict(pinned_files(vendor, read_pins(vendor)))
+    differing = [
+        f"{path} differs from the package" for path, data in fetched.items() if not _holds(vendor / path, data)
+    ]
+    return changed_files(vendor) + differing
+
+
+def _holds(file: Path, content: bytes) -> bool:
+    return file.is_file() and file.read_bytes() == content
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -26,6 +26,7 @@ CHROMIUM_FLAGS = [
 ONE_THREAD = ("--threads", "1")
 """The engine's threads wait by spinning: two of them on a busy machine are slower than one."""
 PATIENCE_MS = 20_000
+PREFERENCES = "oneclick.preferences"
 
 # Watches what the page's security policy had to stop, and how much the layout moved without the user's doing.
 WATCH = """
@@ -92,8 +93,7 @@ class ChatPage:
 
     def set_preferences(self, **values: Any) -> None:
         """Set what the settings window sets, before the page is loaded again."""
-        script = "value => localStorage.setItem('oneclick.preferences', JSON.stringify(value))"
-        self.page.evaluate(script, values)
+        self.page.evaluate(f"value => localStorage['{PREFERENCES}'] = JSON.stringify(value)", values)
         self.page.reload()
         expect(self.page.locator(".pill-words")).not_to_be_empty()
 
@@ -149,17 +149,26 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
     """Give a function that opens the page of a program in a fresh browser profile.
 
     Afterwards nothing may have been stopped by the security policy, asked of another origin, or thrown.
-    ``may_fail``: the program goes away in this test, so requests fail.
+    ``may_fail``: the program goes away or refuses in this test, so requests fail. ``preferences``: what the settings
+    window sets. ``again``: the profile of another page.
     """
     contexts: list[BrowserContext] = []
     pages: list[tuple[ChatPage, bool]] = []
 
-    def open_one(url: str, *, may_fail: bool = False, again: BrowserContext | None = None, **options: Any) -> ChatPage:
+    def open_one(
+        url: str,
+        *,
+        may_fail: bool = False,
+        again: BrowserContext | None = None,
+        preferences: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> ChatPage:
         options.setdefault("locale", "zh-CN")
         options.setdefault("viewport", {"width": 1200, "height": 800})
         context = again or browser.new_context(permissions=["clipboard-read", "clipboard-write"], **options)
         if again is None:
             context.add_init_script(WATCH)
+            context.add_init_script(f"localStorage['{PREFERENCES}'] ??= {json.dumps(json.dumps(preferences or {}))}")
             contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
@@ -210,8 +219,7 @@ def slow_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 @pytest.fixture
 def chat(open_page: OpenPage, program: Program) -> ChatPage:
     """The page with a ready model, short answers, before the first message."""
-    page = open_page(program.url)
-    page.set_preferences(maxTokens=64)
+    page = open_page(program.url, preferences={"maxTokens": 64})
     expect(page.find(".pill.good")).to_be_visible(timeout=PATIENCE_MS)
     return page
 
@@ -219,7 +227,6 @@ def chat(open_page: OpenPage, program: Program) -> ChatPage:
 @pytest.fixture
 def slow_chat(open_page: OpenPage, slow_program: Program) -> ChatPage:
     """The page with a slow model and long answers."""
-    page = open_page(slow_program.url)
-    page.set_preferences(maxTokens=8192, temperature=0)
+    page = open_page(slow_program.url, preferences={"maxTokens": 8192, "temperature": 0})
     expect(page.find(".pill.good")).to_be_visible(timeout=PATIENCE_MS)
     return page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from tests.support.native_bundle import Program, add_model, make_native_bundle
 from tests.web.conftest import ONE_THREAD, PATIENCE_MS, ChatPage, OpenPage, export_of
 
 pytestmark = pytest.mark.browser
+
+SHORT = {"maxTokens": 16}
+LONG = {"maxTokens": 8192, "temperature": 0}
 
 
 @pytest.fixture
@@ -47,8 +51,7 @@ def menu(chat: ChatPage, item: str) -> None:
 def test_a_server_killed_in_mid_answer_loses_nothing_and_the_answer_goes_on(
     open_page: OpenPage, mortal_program: Program
 ) -> None:
-    chat = open_page(mortal_program.url, may_fail=True)
-    chat.set_preferences(maxTokens=8192, temperature=0)
+    chat = open_page(mortal_program.url, may_fail=True, preferences=LONG)
     chat.send("讲个长故事")
     wait_for_text(chat, 40)
     mortal_program.kill()
@@ -69,8 +72,7 @@ def test_a_server_killed_in_mid_answer_loses_nothing_and_the_answer_goes_on(
 def test_a_question_asked_while_the_server_is_away_is_answered_when_it_comes_back(
     open_page: OpenPage, mortal_program: Program
 ) -> None:
-    chat = open_page(mortal_program.url, may_fail=True)
-    chat.set_preferences(maxTokens=16)
+    chat = open_page(mortal_program.url, may_fail=True, preferences=SHORT)
     mortal_program.kill()
     expect(chat.find(".pill.bad")).to_have_text("未连接")
     chat.send("在吗")
@@ -80,8 +82,7 @@ def test_a_question_asked_while_the_server_is_away_is_answered_when_it_comes_bac
 
 
 def test_a_page_closed_in_mid_answer_keeps_the_part(open_page: OpenPage, slow_program: Program) -> None:
-    chat = open_page(slow_program.url)
-    chat.set_preferences(maxTokens=8192, temperature=0)
+    chat = open_page(slow_program.url, preferences=LONG)
     chat.send("讲个长故事")
     wait_for_text(chat, 60)
     chat.page.wait_for_timeout(700)
@@ -104,8 +105,7 @@ def test_a_reload_shows_the_same_conversation_and_draft(chat: ChatPage) -> None:
 
 
 def test_conversations_survive_a_restart_of_the_server(open_page: OpenPage, mortal_program: Program) -> None:
-    chat = open_page(mortal_program.url, may_fail=True)
-    chat.set_preferences(maxTokens=16)
+    chat = open_page(mortal_program.url, may_fail=True, preferences=SHORT)
     chat.ask("记住我")
     mortal_program.stop()
     mortal_program.start()
@@ -128,8 +128,7 @@ def test_an_answer_goes_on_while_another_conversation_is_open(slow_chat: ChatPag
 
 
 def test_two_tabs_show_the_same_conversations(open_page: OpenPage, program: Program) -> None:
-    first = open_page(program.url)
-    first.set_preferences(maxTokens=16)
+    first = open_page(program.url, preferences=SHORT)
     second = open_page(program.url, again=first.page.context)
     first.ask("两个窗口")
     expect(second.find(".conversation-title")).to_have_text(["两个窗口"])
@@ -244,3 +243,12 @@ def test_a_browser_that_refuses_to_store_says_so_and_still_chats(open_page: Open
     chat.page.reload()
     expect(chat.find(".toast")).to_contain_text("不让这个网页保存数据")
     chat.ask("你好")
+
+
+def test_localhost_and_its_number_show_the_same_conversations(open_page: OpenPage, program: Program) -> None:
+    chat = open_page(program.url, preferences=SHORT)
+    chat.ask("同一个地方")
+    chat.page.goto(chat.url.replace("127.0.0.1", "localhost"))
+    expect(chat.page).to_have_url(re.compile(f"^{chat.url}"))
+    expect(chat.find(".conversation-title")).to_have_text(["同一个地方"])
+    chat.foreign.clear()

@@ -87,7 +87,7 @@ def test_two_hundred_long_messages_open_and_scroll_smoothly(chat: ChatPage) -> N
     chat.import_text("long.json", export_of([message for pair in told for message in pair], "很长的对话"))
     expect(chat.find(".message")).to_have_count(200)
     expect(chat.answers.last).to_have_class("body markdown")
-    expect(chat.find(".body.plain:not(.user *)")).to_have_count(0, timeout=PATIENCE_MS)
+    expect(chat.find(".message.assistant .body.plain")).to_have_count(0, timeout=PATIENCE_MS)
     devtools = processor_time(chat)
     chat.page.mouse.move(700, 400)
     count_frames = """() => {
@@ -96,15 +96,17 @@ def test_two_hundred_long_messages_open_and_scroll_smoothly(chat: ChatPage) -> N
       count();
     }"""
     chat.page.evaluate(count_frames)
-    before = metrics(devtools)["TaskDuration"]
+    before = metrics(devtools)
     steps = 60
     for _ in range(steps):
         chat.page.mouse.wheel(0, -700)
         chat.page.wait_for_timeout(16)
     chat.page.wait_for_timeout(300)
-    used = metrics(devtools)["TaskDuration"] - before
+    after = metrics(devtools)
+    used = {name: after[name] - before[name] for name in ("TaskDuration", "ScriptDuration", "LayoutDuration")}
     frames = chat.page.evaluate("frameCount")
     scrolled = "() => { const one = document.querySelector('#scroller'); return one.scrollHeight - one.scrollTop; }"
     assert chat.page.evaluate(scrolled) > 20_000
-    assert frames > 20
-    assert used / steps < FRAME_S
+    assert used["TaskDuration"] / frames < FRAME_S
+    # What the page itself does, besides Chromium's painting without a graphics card.
+    assert (used["ScriptDuration"] + used["LayoutDuration"]) / steps < FRAME_S / 2

@@ -97,7 +97,7 @@ def test_hostile_markdown_does_nothing(open_page: OpenPage, program: Program, gr
     chat = open_page(program.url)
     dialogs: list[str] = []
     chat.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    chat.page.evaluate("window.alert = () => { window.attacked = true; }")
+    chat.page.evaluate("() => { window.alert = () => { window.attacked = true; }; }")
     if growing:
         stream_texts(chat, HOSTILE)
         for number in range(len(HOSTILE)):

@@ -19,6 +19,9 @@ from tests.web.conftest import ONE_THREAD, PATIENCE_MS, ChatPage, OpenPage, expo
 
 pytestmark = pytest.mark.browser
 
+SHORT = {"maxTokens": 16}
+LONG = {"maxTokens": 8192, "temperature": 0}
+
 StartProgram = Callable[..., Program]
 
 
@@ -125,12 +128,10 @@ def test_the_page_starts_pauses_and_resumes_the_download_of_the_model(
 
 
 def test_a_waiting_question_says_its_place_in_the_queue(open_page: OpenPage, slow_program: Program) -> None:
-    first = open_page(slow_program.url)
-    first.set_preferences(maxTokens=8192, temperature=0)
+    first = open_page(slow_program.url, preferences=LONG)
     first.send("长回答")
     expect(first.answers.last).not_to_be_empty()
-    second = open_page(slow_program.url)
-    second.set_preferences(maxTokens=16)
+    second = open_page(slow_program.url, preferences=SHORT)
     second.send("短回答")
     expect(second.find(".phase-words")).to_have_text("排队中，前面还有 1 个")
     first.button("停止回答").click()
@@ -138,8 +139,7 @@ def test_a_waiting_question_says_its_place_in_the_queue(open_page: OpenPage, slo
 
 
 def test_reading_a_long_conversation_shows_its_progress(open_page: OpenPage, slow_program: Program) -> None:
-    chat = open_page(slow_program.url)
-    chat.set_preferences(maxTokens=16)
+    chat = open_page(slow_program.url, preferences=SHORT)
     seen = """() => {
       window.seen = [];
       const look = () => seen.push(document.querySelector(".phase-words")?.textContent);
@@ -158,8 +158,7 @@ def test_a_full_context_shows_its_fill_and_says_what_was_left_out(
     program = start_program("--context", "512")
     shutil.copy(tiny_model, program.folder / MODEL_NAME)
     program.wait_ready()
-    chat = open_page(program.url, may_fail=True)
-    chat.set_preferences(maxTokens=32)
+    chat = open_page(program.url, may_fail=True, preferences=SHORT)
     chat.import_text(
         "a.json", export_of([pair for n in range(12) for pair in (("user", f"问 {n}"), ("assistant", "答" * 50))])
     )
@@ -177,8 +176,7 @@ def test_a_full_context_shows_its_fill_and_says_what_was_left_out(
 
 
 def test_a_dead_worker_is_told_of_and_the_next_question_works(open_page: OpenPage, slow_program: Program) -> None:
-    chat = open_page(slow_program.url)
-    chat.set_preferences(maxTokens=8192, temperature=0)
+    chat = open_page(slow_program.url, preferences=LONG)
     chat.send("长回答")
     expect(chat.answers.last).not_to_be_empty()
     psutil.Process(slow_program.status()["worker"]["pid"]).kill()

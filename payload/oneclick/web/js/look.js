@@ -4,6 +4,11 @@ import { on } from "./bus.js";
 import { applyWords } from "./i18n.js";
 import { preferences } from "./preferences.js";
 
+// Browsers keep conversations per address: "localhost" and 127.0.0.1 would be two different lists.
+if (location.hostname === "localhost") {
+  location.replace(`${location.protocol}//127.0.0.1:${location.port}${location.pathname}${location.hash}`);
+}
+
 function applyLook() {
   const root = document.documentElement;
   root.dataset.theme = preferences.theme;

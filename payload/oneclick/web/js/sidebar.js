@@ -16,6 +16,7 @@ const search = byId("search");
 const sidebar = byId("sidebar");
 const scrim = byId("scrim");
 const narrow = matchMedia("(max-width: 860px)");
+const USUAL_PORT = "8000";
 const DAY_MS = 86_400_000;
 const SNIPPET_BEFORE = 12;
 const SNIPPET_LENGTH = 60;
@@ -44,9 +45,15 @@ function show() {
   const focused = document.activeElement?.closest?.(".conversation")?.dataset.id;
   list.replaceChildren(
     ...[...groups].map(([group, members]) => h("section", {}, h("h2", {}, t(group)), h("ul", {}, members.map(entry)))),
-    ...(shown.length === 0 ? [h("p", { class: "empty" }, t(found ? "nothingFound" : "noConversations"))] : []),
+    ...(shown.length === 0 ? [h("p", { class: "empty" }, emptyWords())] : []),
   );
   if (focused) list.querySelector(`[data-id="${focused}"] .conversation-open`)?.focus();
+}
+
+/** On another port than usual, conversations of the usual one are not gone, only elsewhere. */
+function emptyWords() {
+  if (found) return t("nothingFound");
+  return t("noConversations") + (location.port === USUAL_PORT ? "" : t("otherPort", { port: USUAL_PORT }));
 }
 
 function groupOf(time) {

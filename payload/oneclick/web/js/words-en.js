@@ -47,6 +47,7 @@ export default {
   lastWeek: "Last 7 days",
   earlier: "Earlier",
   noConversations: "No conversations yet. They will stay here, in this browser only.",
+  otherPort: " This is not the usual port {port}; conversations from there are on that port's page.",
   nothingFound: "Nothing found. Try another word?",
   menuOf: "More for “{title}”",
   rename: "Rename",

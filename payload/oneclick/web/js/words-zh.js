@@ -47,6 +47,7 @@ export default {
   lastWeek: "最近 7 天",
   earlier: "更早",
   noConversations: "还没有对话。聊过的内容会留在这里，只存在这个浏览器中。",
+  otherPort: "这次的端口不是平常的 {port}，那里的对话在端口 {port} 的页面中。",
   nothingFound: "没有找到。换个词试试？",
   menuOf: "“{title}”的更多操作",
   rename: "重命名",
