@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.1
-STARTING_TWIN_S = 3.0
+STARTING_TWIN_S = 1.0
 """Two double-clicks at once: how long the slower one waits for the other to say where it serves."""
 SERVER_STOP_S = 4.0
 """How long answers in flight may take to end; Windows kills us 5 s after the window was closed."""
@@ -85,28 +85,39 @@ class Launcher:
         self._console.line(say("launcher.hello", name=info.name, version=info.version))
         for problem in self._settings.problems:
             self._console.bad(str(problem))
+        if not ports.is_loopback(self._settings.host) and not self._settings.api_key:
+            raise OneClickError("launcher.key_needed", host=self._settings.host)
         twin = running(self._folder.running)
-        if twin is None:
-            try:
-                return self._start(info)
-            except ports.PortTaken:
-                twin = running(self._folder.running, wait_s=STARTING_TWIN_S)
-                if twin is None:
-                    raise
-        return self._show_twin(twin)
+        listener = None if twin else self._take_port()
+        if listener is None:
+            return self._show_twin(twin or running(self._folder.running))
+        return self._start(info, listener)
 
-    def _show_twin(self, twin: Instance) -> int:
+    def _take_port(self) -> socket.socket | None:
+        """Return a listening socket, or None when our own program turns out to have the port.
+
+        Two double-clicks at once both find nothing running; the slower one sees the port taken and looks again.
+        """
+        host, port, fixed = self._settings.host, self._settings.port, self._settings.port_is_fixed
+        try:
+            return ports.take_port(host, port, fixed=True)
+        except ports.PortTaken:
+            if running(self._folder.running, wait_s=STARTING_TWIN_S):
+                return None
+            if fixed:
+                raise
+        return ports.take_port(host, port, fixed=False)
+
+    def _show_twin(self, twin: Instance | None) -> int:
+        if twin is None:
+            return 0  # It ended between two looks, as its user wanted.
         if self._settings.browser:
             browser.open_page(twin.url)
         self._console.good(say("launcher.already_running", url=twin.url))
         return 0
 
-    def _start(self, info: BundleInfo) -> int:
-        settings = self._settings
-        if not ports.is_loopback(settings.host) and not settings.api_key:
-            raise OneClickError("launcher.key_needed", host=settings.host)
-        listener = ports.take_port(settings.host, settings.port, fixed=settings.port_is_fixed)
-        instance = new_instance(settings.host, listener.getsockname()[1])
+    def _start(self, info: BundleInfo, listener: socket.socket) -> int:
+        instance = new_instance(self._settings.host, listener.getsockname()[1])
         announce(instance, self._folder.running)
         listeners = [listener, *_also_on_ipv6(instance)]
         try:
@@ -139,6 +150,7 @@ class Launcher:
                 threads=default_threads(processor),
                 api_key=settings.api_key,
                 allow_origins=settings.allowed_origins,
+                allow_hosts=ports.names_of_this_pc() if not ports.is_loopback(settings.host) else (),
             ),
             self._status,
         )
@@ -171,8 +183,9 @@ class Launcher:
         finally:
             self._console.line(say("launcher.stopping"))
             self._stop.request()
-            downloads.close()
+            downloads.pause()
             server.join(SERVER_STOP_S)
+            downloads.close(0.3)
             runtime.close()
             self._console.line(say("launcher.stopped"))
 

@@ -90,6 +90,16 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def names_of_this_pc() -> tuple[str, ...]:
+    """Return the names and addresses that other PCs may call this one by."""
+    name = socket.gethostname()
+    try:
+        addresses = {str(found[4][0]) for found in socket.getaddrinfo(name, None)}
+    except OSError:
+        addresses = set()
+    return (name, *sorted(addresses))
+
+
 def owner_of(port: int) -> tuple[str, int]:
     """Return (program name, process id) of who listens on TCP ``port``; ("", 0) where that cannot be known."""
     if sys.platform == "win32":

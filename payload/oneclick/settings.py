@@ -63,7 +63,6 @@ class Settings:
     """Further addresses of the model file itself, tried first."""
     allowed_origins: tuple[str, ...] = ()
     api_key: str = ""
-    log_prompts: bool = False
     problems: tuple[Problem, ...] = field(default=(), compare=False)
 
 
@@ -150,7 +149,6 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "mirrors": _addresses,
     "allowed_origins": _origins,
     "api_key": _text,
-    "log_prompts": _yes_no,
 }
 """Key of the file -> what turns a TOML value into the setting or raises BadValue."""
 

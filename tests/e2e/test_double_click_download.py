@@ -66,7 +66,7 @@ def test_a_download_that_was_killed_goes_on_and_then_chats(
     make_bundle: MakeBundle, hub: BadServer, model_bytes: bytes
 ) -> None:
     bundle = make_bundle("下载 测试&1", model=None)
-    offer(bundle, hub, model_bytes, rate_bytes_s=len(model_bytes) / 40)
+    offer(bundle, hub, model_bytes, rate_bytes_s=len(model_bytes) / 20)
     program = bundle.double_click(bat="下载模型.bat")
     program.wait_for("测试各个下载源")
     wait_until_sent(hub, len(model_bytes) // 2)

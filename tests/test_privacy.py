@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from oneclick.privacy import without_personal_data
+
+PC = {"USERPROFILE": r"C:\Users\张三", "USERNAME": "zhangsan", "COMPUTERNAME": "DESKTOP-9X"}
+
+
+def test_home_name_and_computer_are_left_out() -> None:
+    text = r"C:\Users\张三\Desktop\x of zhangsan on desktop-9x"
+    assert without_personal_data(text, PC) == r"%USERPROFILE%\Desktop\x of %USERNAME% on %COMPUTERNAME%"
+
+
+def test_passwords_in_proxy_addresses_are_left_out() -> None:
+    assert without_personal_data("http://me:secret@proxy:80", {}) == "http://***@proxy:80"
+
+
+def test_a_name_inside_another_word_stays() -> None:
+    assert without_personal_data("available", {"USERNAME": "ava"}) == "available"
+    assert without_personal_data("x", {"USERNAME": "x"}) == "x"
