@@ -32,10 +32,11 @@ def candidates(folder: Path, model: CatalogueModel) -> Iterator[Path]:
             if not path.is_file() or path.stat().st_size != model.size_bytes:
                 continue
             with path.open("rb") as stream:
-                if stream.read(len(header)) == header:
-                    yield path
+                start = stream.read(len(header))
         except OSError:
             continue  # Another program holds it, so nobody could use it now.
+        if start == header:
+            yield path  # Closed by now: Windows renames no open file.
 
 
 def unfinished(folder: Path, model: CatalogueModel) -> list[Path]:
