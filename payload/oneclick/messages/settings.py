@@ -36,7 +36,7 @@ TABLE: Table = {
         ),
     ),
     "want_yes_no": (
-        "设置.toml 第 {line} 行：{name} 要写 true(是)或 false(否),现在是 {value}，改用默认值 {default}。",
+        "设置.toml 第 {line} 行：{name} 要写 true（是）或 false（否），现在是 {value}，改用默认值 {default}。",
         "设置.toml line {line}: {name} must be true or false, not {value}; using {default}.",
     ),
     "want_text": (
@@ -48,7 +48,7 @@ TABLE: Table = {
         "设置.toml line {line}: {name} must be one of {choices}, not {value}; using {default}.",
     ),
     "want_addresses": (
-        '设置.toml 第 {line} 行：{name} 要写成网址列表，例如 ["https://example.com"],现在是 {value}，已忽略。',
+        '设置.toml 第 {line} 行：{name} 要写成网址列表，例如 ["https://example.com"]，现在是 {value}，已忽略。',
         (
             '设置.toml line {line}: {name} must be a list of addresses such as ["https://example.com"], not {value}; '
             "it is ignored."
