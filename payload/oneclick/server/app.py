@@ -48,7 +48,7 @@ from typing import Any, Awaitable, Callable, MutableMapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -173,7 +173,11 @@ def create_app(runtime: Runtime) -> Gate:
 
 def _posted(runtime: Runtime, handler: Callable[[Runtime, Request, Any], Awaitable[Any]]) -> Handler:
     async def endpoint(request: Request) -> Any:
-        return await handler(runtime, request, await read_json(request))
+        try:
+            return await handler(runtime, request, await read_json(request))
+        except ClientDisconnect:
+            # nginx's number for it; nobody is there to read it.
+            return Response(status_code=499)
 
     return endpoint
 

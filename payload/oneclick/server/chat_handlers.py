@@ -133,8 +133,7 @@ class Generation:
 
 async def _build(runtime: Runtime, function: Any, *arguments: Any) -> Prompt:
     """Return ``function(*arguments)``, computed beside the event loop: megabytes of text take a moment."""
-    loop = asyncio.get_running_loop()
-    prompt: Prompt = await loop.run_in_executor(None, function, *arguments)
+    prompt: Prompt = await asyncio.get_running_loop().run_in_executor(runtime.helpers, function, *arguments)
     return prompt
 
 
@@ -206,7 +205,7 @@ async def tokenize(runtime: Runtime, request: Request, body: JsonObject) -> Resp
         content = body.get("content")
         if not isinstance(content, str):
             raise invalid("server.type", "content", name="content", wanted="string")
-        ids = await asyncio.get_running_loop().run_in_executor(None, tokenizer.encode, clean(content))
+        ids = await asyncio.get_running_loop().run_in_executor(runtime.helpers, tokenizer.encode, clean(content))
     return JSONResponse({"tokens": ids, "count": len(ids), "context": runtime.limits.context})
 
 

@@ -27,6 +27,7 @@ import secrets
 import threading
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -227,6 +228,8 @@ class Runtime:
         self.engine: EngineFacts | None = None
         self.model_created = int(time.time())
         self.closing = False
+        self.helpers = ThreadPoolExecutor(2, "helper")
+        """Encodes long texts beside the event loop."""
         self._lock = threading.RLock()
         self._files: ModelFiles | None = None
         self._worker: WorkerProcess | None = None
@@ -271,6 +274,7 @@ class Runtime:
         with self._lock:
             self.closing = True
             self._stop_worker()
+        self.helpers.shutdown(wait=False)
 
     @property
     def worker_pid(self) -> int | None:

@@ -1,0 +1,255 @@
+"""Other people's clients and their own tests, against the real server with the real engine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from bundle.cache import default_cache_dir
+from bundle.pypi import find_file, own_index
+from bundle.unpack import unpack_tar
+from oneclick.server.runtime import ServerConfig
+from oneclick.server.tokenizer import ChatTokenizer
+from tests.server.conftest import CONFIG, LiveServer, StartServer
+from tests.server.test_text import TOKENIZER
+from tests.support.scripted_model import write_scripted_model
+
+OPENAI_SDIST = "openai-3.54.0.tar.gz"
+OPENAI_SHA256 = "2e393e63f8a38be6452806f9ef0b6534fecd6d41ab3b2165180dfce3599249cd"
+"""The version in tests/requirements.txt."""
+NODE = Path(__file__).with_name("node")
+
+
+@pytest.fixture(scope="module")
+def server(our_engine: Path, models: Callable[..., Path], module_server: StartServer) -> LiveServer:
+    """Short answers where a client does not say how long."""
+    config = ServerConfig(preload=False, threads=1, default_answer=16)
+    return module_server(models("tiny"), our_engine, config)
+
+
+def scripted_call(tokenizer: ChatTokenizer) -> list[int]:
+    """Return ids of a call ``f(a=1)``, no token twice."""
+    letters = {piece: tokenizer._pieces.PieceToId(piece) for piece in "f(a=1)"}
+    byte = {letter: 3 + ord(letter) for letter in "\nf"}
+    call = [letters["f"], byte["\n"], byte["f"], *(letters[letter] for letter in "(a=1)")]
+    return [*call, tokenizer.observation]
+
+
+@pytest.fixture(scope="module")
+def calling_server(
+    our_engine: Path, tmp_path_factory: pytest.TempPathFactory, module_server: StartServer
+) -> LiveServer:
+    """Its model calls the tool ``f``, whatever it is asked."""
+    path = tmp_path_factory.mktemp("scripted") / "calls.bin"
+    write_scripted_model(path, scripted_call(TOKENIZER), TOKENIZER.assistant)
+    return module_server(path, our_engine, CONFIG)
+
+
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+
+
+def ask(server: LiveServer, **more: Any) -> requests.Response:
+    return server.chat("调用", temperature=0, **more)
+
+
+def test_a_tool_call_has_openais_shape(calling_server: LiveServer) -> None:
+    (choice,) = ask(calling_server, tools=TOOLS).json()["choices"]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["content"] is None
+    (call,) = choice["message"]["tool_calls"]
+    assert call["id"].startswith("call_")
+    assert (call["type"], call["function"]) == ("function", {"name": "f", "arguments": '{"a": 1}'})
+
+
+def test_a_streamed_tool_call_has_index_and_id(calling_server: LiveServer) -> None:
+    lines = ask(calling_server, tools=TOOLS, stream=True).text.split("\n\n")
+    parts = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+    deltas = [part["choices"][0]["delta"] for part in parts]
+    assert [list(delta) for delta in deltas] == [["role", "content"], ["tool_calls"], []]
+    (call,) = deltas[1]["tool_calls"]
+    assert (call["index"], call["type"], call["function"]["name"]) == (0, "function", "f")
+    assert parts[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+def test_the_old_functions_field_gets_the_old_answer(calling_server: LiveServer) -> None:
+    functions = [tool["function"] for tool in TOOLS]
+    (choice,) = ask(calling_server, functions=functions).json()["choices"]
+    assert choice["finish_reason"] == "function_call"
+    assert choice["message"]["function_call"] == {"name": "f", "arguments": '{"a": 1}'}
+
+
+@pytest.mark.parametrize("more", [{}, {"tools": TOOLS, "tool_choice": "none"}])
+def test_without_tools_the_same_words_are_text(calling_server: LiveServer, more: dict[str, Any]) -> None:
+    (choice,) = ask(calling_server, **more).json()["choices"]
+    assert choice["message"]["content"] == "f\nf(a=1)"
+    assert choice["finish_reason"] == "stop"
+
+
+def openai_sdk_tests() -> Path:
+    """Return the unpacked sdist of the openai package, which holds its tests."""
+    folder = default_cache_dir() / "client-tests" / OPENAI_SHA256[:16]
+    if not folder.is_dir():
+        answer = requests.get(find_file(own_index(), "openai", OPENAI_SDIST).url, timeout=60)
+        answer.raise_for_status()
+        assert hashlib.sha256(answer.content).hexdigest() == OPENAI_SHA256
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        archive = folder.parent / OPENAI_SDIST
+        archive.write_bytes(answer.content)
+        unpack_tar(archive, folder)
+    (source,) = folder.iterdir()
+    return source
+
+
+def test_openais_own_python_tests_pass(server: LiveServer) -> None:
+    names = "(Completions and create) or (Models and (list or retrieve))"
+    files = ["tests/api_resources/chat/test_completions.py", "tests/api_resources/test_models.py"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-o", "addopts=", "-p", "no:cacheprovider", *files, "-k", names],
+        cwd=openai_sdk_tests(),
+        env={**os.environ, "TEST_API_BASE_URL": f"{server.url}/v1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "75 passed" in done.stdout
+
+
+def node_clients() -> Path:
+    """Return a folder with clients.mjs and what it needs, installed once from the lock file."""
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(NODE.iterdir()))).hexdigest()[:16]
+    folder = default_cache_dir() / "client-tests" / f"node-{digest}"
+    if not (folder / "complete").is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(NODE, folder)
+        npm = shutil.which("npm")
+        assert npm, "npm is needed for the JavaScript clients: install Node.js 20 or later"
+        subprocess.run([npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder, check=True, timeout=300)
+        (folder / "complete").touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def node(server: LiveServer, calling_server: LiveServer) -> dict[str, Any]:
+    """What the JavaScript clients saw."""
+    done = subprocess.run(
+        ["node", "clients.mjs", server.url, calling_server.url],
+        cwd=node_clients(),
+        env={**os.environ, "AI_SDK_LOG_WARNINGS": "false"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    results: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return results
+
+
+@pytest.fixture(scope="module")
+def greeting(server: LiveServer) -> str:
+    """The greedy answer that every client must show."""
+    text: str = server.chat("Hi", temperature=0, max_tokens=12).json()["choices"][0]["message"]["content"]
+    return text
+
+
+@pytest.mark.parametrize("provider", ["openai", "compatible"])
+class TestBothAiSdkProviders:
+    """The client code of Chatbox: its built-in provider, and "OpenAI API compatible"."""
+
+    def test_text_streams_with_its_usage(self, node: dict[str, Any], provider: str, greeting: str) -> None:
+        seen = node[f"{provider} text"]
+        assert (seen["text"], seen["error"], seen["finish"]) == (greeting, None, "length")
+        if provider == "openai":  # the other one does not ask for it
+            assert seen["usage"]["outputTokens"] == 12
+        assert node[f"{provider} whole"] == greeting
+
+    def test_tools_are_called(self, node: dict[str, Any], provider: str) -> None:
+        seen = node[f"{provider} tools"]
+        assert seen["error"] is None
+        assert seen["calls"] == [{"name": "f", "input": {"a": 1}}]
+        assert seen["finish"] == "tool-calls"
+        assert node[f"{provider} tools whole"] == {"calls": seen["calls"], "finish": "tool-calls"}
+
+    def test_the_history_of_a_tool_is_understood(self, node: dict[str, Any], provider: str) -> None:
+        seen = node[f"{provider} tool history"]
+        assert (seen["error"], seen["finish"]) == (None, "length")
+        assert seen["text"]
+
+    def test_an_image_is_refused_so_that_chatbox_explains(self, node: dict[str, Any], provider: str) -> None:
+        seen = node[f"{provider} image"]
+        assert seen["status"] == 400
+        assert "Invalid content type. image_url is only supported by certain models." in seen["error"]
+
+    def test_an_error_shows_its_words(self, node: dict[str, Any], provider: str) -> None:
+        seen = node[f"{provider} too long"]
+        assert seen["status"] == 400
+        assert "内容太长" in seen["error"]
+
+    def test_an_abort_is_taken(self, node: dict[str, Any], provider: str) -> None:
+        assert 3 <= node[f"{provider} abort"] < 100
+
+
+def test_openai_node_chats(node: dict[str, Any], greeting: str) -> None:
+    assert "gpt-3.5-turbo" in node["node models"]
+    assert node["node whole"] == node["node helper"] == node["node text"]["text"] == greeting
+    assert node["node text"]["usage"]["completion_tokens"] == 12
+    assert 4 <= node["node abort"] < 100
+
+
+def test_openai_node_calls_tools(node: dict[str, Any]) -> None:
+    for seen in node["node tools"]:
+        assert seen["finish"] == "tool_calls"
+        (call,) = seen["calls"]
+        assert (call["type"], call["name"], json.loads(call["arguments"])) == ("function", "f", {"a": 1})
+        assert call["id"]
+
+
+def test_openai_node_sees_the_refusal_of_an_image(node: dict[str, Any]) -> None:
+    assert node["node image"]["status"] == 400
+    assert "image_url is only supported by certain models" in node["node image"]["error"]
+
+
+def test_aborts_of_the_javascript_clients_left_nothing(node: dict[str, Any], server: LiveServer) -> None:
+    assert node
+    assert server.answer([{"role": "user", "content": "Hi"}], max_tokens=2)["choices"]
+    assert server.runtime.queue_length() == 0
+
+
+@pytest.fixture(scope="module")
+def brief(our_engine: Path, models: Callable[..., Path], module_server: StartServer) -> LiveServer:
+    """A short context: whoever asks for two billion tokens gets some hundred."""
+    return module_server(models("tiny", sequence_length=256), our_engine, CONFIG)
+
+
+@pytest.mark.parametrize("mode", ["positive", "negative"])
+def test_generated_requests_are_answered_as_described(brief: LiveServer, mode: str, tmp_path: Path) -> None:
+    """Schemathesis makes requests from our own /openapi.json, or breaks them, and checks what comes back."""
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    if mode == "negative":
+        checks += ",negative_data_rejection"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli", "run", f"{brief.url}/openapi.json", "--phases", "fuzzing"),
+            *("--mode", mode, "--max-examples", "25", "--checks", checks, "--seed", "1", "--request-timeout", "30"),
+            *("--exclude-operation-id", "download", "--no-color"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert brief.answer([{"role": "user", "content": "Hi"}], max_tokens=2)["choices"]
