@@ -16,14 +16,14 @@ import stat
 import tempfile
 import threading
 import zlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from bundle import sevenzip
-from bundle.errors import AuditFailed, StorageError, UsageError
+from bundle.errors import AuditFailed, DigestMismatch, StorageError, UsageError
 from bundle.names import NameSet, member_problem
 from bundle.read_archive import ArchiveReader
 from bundle.sevenzip import PackedMember, PackedStream
@@ -31,6 +31,7 @@ from bundle.volumes import VolumeWriter, check_volume_size, existing_volumes
 
 ROOT_NAME = "ChatGLM3_cpp"
 _CHUNK = 1 << 20
+_STORED_CHUNK = 4 << 20
 
 Progress = Callable[[int, int], None]
 """(bytes done, bytes in all): packing and reading back count alike. Called from several threads, one at a time."""
@@ -91,15 +92,18 @@ def write_archive(
     *,
     root_name: str = ROOT_NAME,
     stored: Collection[str] = (),
+    digests: Mapping[str, str] | None = None,
     volume_size: int | None = None,
     progress: Progress | None = None,
 ) -> ArchiveInfo:
     """Pack everything in ``tree`` as ``root_name/...`` into ``target``, or into ``target.001`` and on.
 
     stored: names inside ``tree`` that are copied, not compressed (a model does not shrink).
-    volume_size: bytes of a volume, 64 MiB at least; None for one file.
-    Raises UsageError for what cannot be packed, StorageError (no space, no permission), AuditFailed when what was
-    written does not read back as the tree; a previous archive under the same name is then still as it was.
+    digests: name inside ``tree`` -> sha256 that it must have, compared while packing; for a model, which is too large
+    to be read once more for it. volume_size: bytes of a volume, 64 MB at least; None for one file.
+    Raises UsageError for what cannot be packed, DigestMismatch, StorageError (no space, no permission), AuditFailed
+    when what was written does not read back as the tree; a previous archive under the same name is then still as it
+    was.
     """
     if volume_size is not None:
         check_volume_size(volume_size)
@@ -110,8 +114,9 @@ def write_archive(
         target.parent.mkdir(parents=True, exist_ok=True)
         with _temporary_folder(target) as folder:
             with contextlib.closing(VolumeWriter(folder / target.name, volume_size)) as out:
-                digests = _pack(parts, empty_folders, root_name, cast(BinaryIO, out), folder, meter)
-            whole, volumes = _read_back(out.paths, root_name, digests, empty_folders, meter)
+                members = _pack(parts, empty_folders, root_name, cast(BinaryIO, out), folder, meter)
+            _compare_digests(members, digests or {})
+            whole, volumes = _read_back(out.paths, root_name, members, empty_folders, meter, trusted=stored)
             size_bytes = sum(path.stat().st_size for path in out.paths)
             paths = _move_into_place(out.paths, target)
     return ArchiveInfo(
@@ -120,7 +125,7 @@ def write_archive(
         sha256=whole,
         volume_sha256=volumes,
         content_bytes=sum(file.size_bytes for file in files),
-        member_sha256=digests,
+        member_sha256=members,
     )
 
 
@@ -251,6 +256,13 @@ class _Packed:
     members: list[PackedMember] = field(default_factory=list)
     sha256: dict[str, str] = field(default_factory=dict)
 
+    def add(self, file: _File, size_bytes: int, crc32: int, sha256: str) -> None:
+        """Take in a file whose content was just read."""
+        if size_bytes != file.size_bytes:
+            raise UsageError(f"{file.name} changed while it was packed", why="its size is another", do="build again")
+        self.members.append(PackedMember(name=file.name, size_bytes=size_bytes, crc32=crc32))
+        self.sha256[file.name] = sha256
+
 
 def _pack(
     parts: Sequence[_Part],
@@ -324,10 +336,21 @@ def _compress(part: _Part, folder: Path, meter: _Meter, stop: threading.Event) -
 
 
 def _store(part: _Part, out: BinaryIO, meter: _Meter) -> _Packed:
-    """Copy one part into the archive as it is, hashing on the way."""
+    """Copy one part into the archive as it is, hashing on the way in a second thread."""
+    (file,) = part.files
+    size_bytes, crc32, digest = 0, 0, hashlib.sha256()
+    with file.path.open("rb", buffering=0) as source, ThreadPoolExecutor(max_workers=1) as pool:
+        hashed = pool.submit(digest.update, b"")
+        while chunk := source.read(_STORED_CHUNK):
+            hashed.result()
+            hashed = pool.submit(digest.update, chunk)
+            out.write(chunk)
+            crc32 = zlib.crc32(chunk, crc32)
+            size_bytes += len(chunk)
+            meter.add(len(chunk))
+        hashed.result()
     packed = _Packed()
-    for chunk in _content(part, packed, meter):
-        out.write(chunk)
+    packed.add(file, size_bytes, crc32, digest.hexdigest())
     return packed
 
 
@@ -342,30 +365,48 @@ def _content(part: _Part, packed: _Packed, meter: _Meter) -> Iterator[bytes]:
                 digest.update(chunk)
                 meter.add(len(chunk))
                 yield chunk
-        if size_bytes != file.size_bytes:
-            raise UsageError(f"{file.name} changed while it was packed", why="its size is another", do="build again")
-        packed.members.append(PackedMember(name=file.name, size_bytes=size_bytes, crc32=crc32))
-        packed.sha256[file.name] = digest.hexdigest()
+        packed.add(file, size_bytes, crc32, digest.hexdigest())
 
 
 # Proving and moving
 
 
+def _compare_digests(members: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    for name, digest in expected.items():
+        if members.get(name) != digest:
+            raise DigestMismatch(
+                f"{name} is not the file that was to be packed",
+                why=f"its sha256 is {members.get(name)}, expected {digest}",
+                do="get it again",
+            )
+
+
 def _read_back(
-    paths: Sequence[Path], root_name: str, digests: dict[str, str], empty_folders: Sequence[str], meter: _Meter
+    paths: Sequence[Path],
+    root_name: str,
+    digests: Mapping[str, str],
+    empty_folders: Sequence[str],
+    meter: _Meter,
+    *,
+    trusted: Collection[str],
 ) -> tuple[str, tuple[str, ...]]:
-    """Read the written archive and compare it with what went in; return its sha256 and that of each volume."""
+    """Read the written archive and compare it with what went in; return its sha256 and that of each volume.
+
+    trusted: members whose checksum in the archive, which reading compares, is enough: stored ones came out of the same
+    memory.
+    """
     with ThreadPoolExecutor(max_workers=1) as pool:
         hashed = pool.submit(_hash_files, paths)
         missing = dict(digests)
         with ArchiveReader(paths[0]) as archive:
             for entry, content in archive.members():
-                digest = hashlib.sha256()
-                for chunk in content:
-                    digest.update(chunk)
-                    meter.add(len(chunk))
                 name = entry.name[len(root_name) + 1 :]
-                if missing.pop(name, None) != digest.hexdigest():
+                expected, digest = missing.pop(name, None), hashlib.sha256()
+                for chunk in content:
+                    if name not in trusted:
+                        digest.update(chunk)
+                    meter.add(len(chunk))
+                if expected is None or (name not in trusted and expected != digest.hexdigest()):
                     raise _not_the_tree(paths[0], entry.name)
             if missing or [entry.name for entry in archive.folders] != [
                 f"{root_name}/{name}" for name in empty_folders

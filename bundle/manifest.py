@@ -55,9 +55,11 @@ class Manifest:
         return {file.path: file for file in self.files}
 
 
-def write_manifest(tree: Path, provenance: Provenance) -> Manifest:
+def write_manifest(tree: Path, provenance: Provenance, digests: Mapping[str, str] | None = None) -> Manifest:
     """Write ``tree``/MANIFEST.json about all other files in ``tree`` and return it.
 
+    digests: name -> sha256 of files too large to be read for this (a packed model, whose digest is pinned);
+    write_archive compares them while packing.
     Raises AuditFailed naming every file that no component claims: nothing of unknown origin ships.
     """
     files, unknown = [], []
@@ -69,7 +71,8 @@ def write_manifest(tree: Path, provenance: Provenance) -> Manifest:
         if component is None:
             unknown.append(name)
             continue
-        size_bytes, digest = digest_of(path)
+        known = (digests or {}).get(name)
+        size_bytes, digest = (path.stat().st_size, known) if known else digest_of(path)
         files.append(ManifestFile(path=name, size_bytes=size_bytes, sha256=digest, origin=component.name))
     if unknown:
         raise AuditFailed(

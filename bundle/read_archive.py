@@ -132,8 +132,7 @@ class ArchiveReader:
     def read_at(self, offset: int, size: int) -> bytes:
         """Bytes of the archive file itself; fewer at its end."""
         try:
-            self._file.seek(offset)
-            return self._file.read(size)
+            return self._raw.read_at(offset, size)
         except OSError as error:
             raise self._unreadable(error) from error
 

@@ -74,10 +74,10 @@ class VolumeReader(io.RawIOBase):
     """Volumes read as the one file they are."""
 
     def __init__(self, volumes: Sequence[Path]) -> None:
-        self._files: list[BinaryIO] = []
+        self._files: list[io.FileIO] = []
         try:
             for volume in volumes:
-                self._files.append(volume.open("rb"))
+                self._files.append(volume.open("rb", buffering=0))
         except OSError:
             self.close()
             raise
@@ -108,15 +108,25 @@ class VolumeReader(io.RawIOBase):
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         view = memoryview(buffer).cast("B")
-        if self._position >= self.size_bytes:
-            return 0
-        index = bisect_right(self._starts, self._position) - 1
-        view = view[: self._starts[index + 1] - self._position]
-        self._files[index].seek(self._position - self._starts[index])
-        data = self._files[index].read(len(view))
+        data = self.read_at(self._position, len(view))
         view[: len(data)] = data
         self._position += len(data)
         return len(data)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """``size`` bytes from ``offset`` on; fewer only at the end."""
+        parts = []
+        while size > 0 and offset < self.size_bytes:
+            index = bisect_right(self._starts, offset) - 1
+            file = self._files[index]
+            file.seek(offset - self._starts[index])
+            data = file.read(min(size, self._starts[index + 1] - offset))
+            if not data:
+                break
+            parts.append(data)
+            offset += len(data)
+            size -= len(data)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def close(self) -> None:
         for file in self._files:

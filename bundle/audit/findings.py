@@ -42,6 +42,8 @@ class AuditExpectations:
     """Folders with binaries that may have been made on this machine."""
     machine_names: Sequence[str] = ()
     """Paths, user and host names of the building machine; see leaks.names_of_this_machine."""
+    models: Sequence[str] = ()
+    """Packed models: gigabytes of numbers that are not searched; their digest is compared when they are packed."""
     max_path: int = MAX_PATH_CHARACTERS
 
 

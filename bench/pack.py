@@ -1,0 +1,135 @@
+"""A full-size model packed into the archive, against ``7zz -mx=0`` on the same tree.
+
+    python bench/pack.py                     3.51 GB of random bytes as the model; needs 12 GB of disk
+    python bench/pack.py --size 1g           smaller
+    python bench/pack.py --model FILE        a real one
+
+One pass copies the model into the archive while hashing it; then, unlike 7-Zip, ours reads the whole archive back and
+hashes that too. Measured as one file and as volumes of 2 GB. Goals: time ratio <= 2.0, memory <= 200 MB each.
+Both write to the page cache; ``sync`` runs between the rounds so that no one pays for the other's writing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
+
+MODEL_BYTES = 3_514_297_136
+GOAL_TIME_RATIO, GOAL_MEMORY_MB = 2.0, 200.0
+NAME = "chatglm3-ggml.bin"
+OURS = """import resource, sys
+from pathlib import Path
+from bundle.archive import write_archive
+volume = int(sys.argv[3]) or None
+write_archive(Path(sys.argv[1]), Path(sys.argv[2]), stored=["chatglm3-ggml.bin"], volume_size=volume)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measured archive."""
+
+    seconds: float
+    cpu_s: float
+    memory_mb: float | None = None
+
+
+def main() -> int:
+    """Measure, print a table, return 0 when the goals are met."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default=str(MODEL_BYTES), help="bytes, or 1g")
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--folder", type=Path, help="where to work; the system's temporary folder without it")
+    options = parser.parse_args()
+    seven_zip = shutil.which("7zz") or shutil.which("7z")
+    if seven_zip is None:
+        print("7zz is needed: apt install 7zip", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory(dir=options.folder) as scratch:
+        tree = Path(scratch) / "ChatGLM3_cpp"
+        tree.mkdir()
+        if options.model:
+            os.link(options.model, tree / NAME)
+        else:
+            write_noise(tree / NAME, parse_size(options.size))
+        (tree / "bundle.json").write_bytes(b"{}\n")
+        target = Path(scratch) / "out" / "pack.7z"
+        volume = str(2 << 30)
+        commands = {
+            "ours": [sys.executable, "-c", OURS, str(tree), str(target), "0"],
+            "7zz -mx=0": [seven_zip, "a", "-bd", "-mx=0", str(target), str(tree)],
+            "ours, volumes": [sys.executable, "-c", OURS, str(tree), str(target), volume],
+            "7zz -mx=0, volumes": [seven_zip, "a", "-bd", "-mx=0", f"-v{volume}b", str(target), str(tree)],
+        }
+        runs: dict[str, list[Run]] = {name: [] for name in commands}
+        for _ in range(options.rounds):
+            for name, command in commands.items():
+                runs[name].append(measure(command, target))
+    return report({name: min(measured, key=lambda run: run.seconds) for name, measured in runs.items()})
+
+
+def parse_size(text: str) -> int:
+    """``1g`` -> bytes."""
+    found = re.fullmatch(r"(\d+)([kmg]?)", text.lower())
+    if found is None:
+        raise SystemExit(f"--size {text}: give bytes, or a number with k, m or g")
+    return int(found[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[found[2]]
+
+
+def write_noise(path: Path, size_bytes: int) -> None:
+    """Fill ``path`` with bytes that do not compress; one block is repeated with a counter, which is fast."""
+    block = random.Random(1).randbytes(1 << 20)
+    with path.open("wb") as file:
+        for number in range(size_bytes >> 20):
+            file.write(number.to_bytes(8, "little") + block[8:])
+        file.write(block[: size_bytes & ((1 << 20) - 1)])
+
+
+def measure(command: list[str], target: Path) -> Run:
+    """Run ``command`` once into an empty folder and remove what it made."""
+    shutil.rmtree(target.parent, ignore_errors=True)
+    target.parent.mkdir()
+    os.sync()
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise SystemExit(f"{command[0]} failed: {done.stderr or done.stdout}")
+    shutil.rmtree(target.parent)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    memory = float(done.stdout) if command[0] == sys.executable else None
+    return Run(seconds=seconds, cpu_s=cpu_s, memory_mb=memory)
+
+
+def report(runs: dict[str, Run]) -> int:
+    """Print the table and judge it."""
+    print(f"{'':22}{'seconds':>9}{'ratio':>7}{'CPU s':>8}{'memory':>10}")
+    met = True
+    for name, run in runs.items():
+        peer = runs["7zz -mx=0, volumes" if "volumes" in name else "7zz -mx=0"]
+        ratio = run.seconds / peer.seconds
+        memory = f"{run.memory_mb:.0f} MB" if run.memory_mb is not None else ""
+        print(f"{name:22}{run.seconds:>9.1f}{ratio:>7.2f}{run.cpu_s:>8.1f}{memory:>10}")
+        if run.memory_mb is not None:
+            met = met and ratio <= GOAL_TIME_RATIO and run.memory_mb <= GOAL_MEMORY_MB
+    print("goals met" if met else f"GOALS MISSED: time <= {GOAL_TIME_RATIO}, memory <= {GOAL_MEMORY_MB:.0f} MB")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
