@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 from tests.support.native_bundle import Program, add_model, make_native_bundle
 
@@ -175,7 +175,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         chat = ChatPage(page, url + "/")
         page.on("request", lambda request: _note_foreign(chat, request.url, url))
         page.on("pageerror", lambda error: chat.errors.append(str(error)))
-        page.on("console", lambda message: chat.errors.append(message.text) if message.type == "error" else None)
+        page.on("console", lambda message: _note_error(chat, message))
         pages.append((chat, may_fail))
         return chat.open()
 
@@ -188,6 +188,12 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         assert may_fail or chat.errors == []
     for context in contexts:
         context.close()
+
+
+def _note_error(chat: ChatPage, message: ConsoleMessage) -> None:
+    # A server that is not there is no mistake of the page's, and some tests end their server first.
+    if message.type == "error" and "ERR_CONNECTION_REFUSED" not in message.text:
+        chat.errors.append(message.text)
 
 
 def _note_foreign(chat: ChatPage, address: str, own: str) -> None:

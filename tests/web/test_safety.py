@@ -228,3 +228,13 @@ def test_no_other_site_may_frame_the_page(chat: ChatPage) -> None:
     headers = chat.page.request.get(chat.url).headers
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_texts_made_to_exhaust_the_parser_are_shown_all_the_same(chat: ChatPage) -> None:
+    parts = ["**a ", "*a ", "[a](", "> ", "`a ", "<a ", "***a", "  - a\n", "|a|\n|-|\n", "http://a "]
+    texts = [(part * 40_000)[:30_000] for part in parts] + ["好" * 500_000]
+    told = [("user", "?"), *(("assistant", text) for text in texts)]
+    chat.import_text("a.json", export_of(told))
+    show_all_as_markdown(chat, len(texts))
+    expect(chat.find(".as-is").last).to_contain_text("好好好")
+    expect(chat.find(".pill.good")).to_be_visible()

@@ -24,7 +24,8 @@ async function request(path, options = {}) {
   try {
     return await fetch(path, { cache: "no-store", credentials: "omit", redirect: "error", ...options });
   } catch (error) {
-    if (error.name === "AbortError") throw error;
+    // A time-out is no refusal: a busy PC may just be slow.
+    if (error.name === "AbortError" || error.name === "TimeoutError") throw error;
     throw new ConnectionLost();
   }
 }

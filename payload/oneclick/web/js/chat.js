@@ -108,7 +108,7 @@ export async function setRole(roleId, system) {
 /** Delete and return what `undelete` needs. */
 export async function removeConversation(id) {
   const conversation = chat.conversations.find((candidate) => candidate.id === id);
-  stopAnswer(id);
+  stopAnswer(id, { discard: true });
   const messages = await store.deleteConversation(id);
   chat.conversations = chat.conversations.filter((candidate) => candidate.id !== id);
   if (chat.current?.id === id) startConversation();
@@ -123,7 +123,7 @@ export async function undelete({ conversation, messages }) {
 }
 
 export async function removeEverything() {
-  for (const id of answers.keys()) stopAnswer(id);
+  for (const id of answers.keys()) stopAnswer(id, { discard: true });
   await store.deleteEverything();
   startConversation();
   await loadConversations();
@@ -148,7 +148,7 @@ export async function send(text) {
 export async function resend(message, text) {
   const index = chat.messages.indexOf(message);
   const removed = chat.messages.slice(index);
-  stopAnswer(chat.current.id);
+  stopAnswer(chat.current.id, { discard: true });
   chat.messages.length = index;
   await store.putMessages([], removed.map((one) => one.id));
   await send(text);
@@ -157,7 +157,7 @@ export async function resend(message, text) {
 
 /** Undo `resend`: the messages it removed come back, those it made go. */
 export async function unreplace({ conversation, removed, from }) {
-  stopAnswer(conversation);
+  stopAnswer(conversation, { discard: true });
   const gone = (await store.listMessages(conversation)).slice(from).map((message) => message.id);
   await store.putMessages(removed, gone);
   await openConversation(conversation);
@@ -229,9 +229,12 @@ function requestMessages(count) {
 
 // ---------------------------------------------------------------- one answer
 
-/** Stop the answer of a conversation; what is there stays. */
-export function stopAnswer(conversation) {
-  answers.get(conversation)?.controller.abort();
+/** Stop the answer of a conversation; what is there stays, unless its message is being removed. */
+export function stopAnswer(conversation, { discard = false } = {}) {
+  const answer = answers.get(conversation);
+  if (!answer) return;
+  answer.discarded = discard;
+  answer.controller.abort();
 }
 
 /** Let the model write into `message` until it ends, however it ends; `continues`: it goes on with what is there. */
@@ -252,7 +255,8 @@ async function write(message, messages, continues = false) {
   });
   saver.stop();
   if (answers.get(conversation) === answer) answers.delete(conversation);
-  await store.putMessages([message]);
+  // A message that was removed meanwhile must not come back.
+  if (!answer.discarded) await store.putMessages([message]);
   emit("message", message);
   emit("answer", null);
   emit("answered", message);

@@ -15,7 +15,10 @@ const HARMLESS_HTML = /^<\/?(?:br|sub|sup|kbd|b|i|u|mark)\s*\/?>$/i;
 /** A web address ends where Chinese text or punctuation begins, whatever GFM says. */
 const ADDRESS = /^https?:\/\/[^\s<>"'`\u2018-\u201d\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]+/i;
 /** CommonMark's rule for `**` fails beside Chinese punctuation: `**注意:**请` would stay as it is. */
-const STRONG = /^\*\*(?=[^\s*])((?:[^*\n]|\*(?!\*)|\n(?!\n))*?[^\s*])\*\*(?!\*)/;
+const STRONG = /^\*\*(?=[^\s*])((?:[^*\n]|\*(?!\*)|\n(?!\n)){0,500}?[^\s*])\*\*(?!\*)/;
+
+/** Longer than any answer of the model; what a foreign file brings beyond it is shown as plain text, at once. */
+const LONGEST = 40_000;
 
 const marked = new Marked({
   gfm: true,
@@ -67,7 +70,12 @@ export class MarkdownView {
 
   /** Show `text`; `growing` while more of it will come. */
   update(text, growing = false) {
-    const tokens = marked.lexer(text);
+    const tokens = lexed(text);
+    if (tokens === null) {
+      this.blocks = [];
+      this.element.replaceChildren(h("p", { class: "as-is" }, text));
+      return;
+    }
     const shown = tokens.filter((token) => token.type !== "space" && token.type !== "def");
     const links = JSON.stringify(tokens.links);
     if (this.growCode(shown, links, growing)) return;
@@ -110,12 +118,30 @@ export class MarkdownView {
   render(token, links, open) {
     const list = [token];
     list.links = links;
-    const fragment = sanitised(marked.parser(list));
+    const fragment = sanitised(parsed(list, token.raw));
     for (const link of fragment.querySelectorAll("a")) finishLink(link);
     for (const table of fragment.querySelectorAll("table")) finishTable(table);
     for (const code of fragment.querySelectorAll("pre > code")) finishCode(code, open);
     for (const box of fragment.querySelectorAll("input")) box.setAttribute("aria-label", t("checkbox"));
     return fragment;
+  }
+}
+
+function parsed(tokens, raw) {
+  try {
+    return marked.parser(tokens);
+  } catch {
+    return `<p>${escape(raw)}</p>`;
+  }
+}
+
+/** Return the tokens of `text`; null where Markdown is too long, or nested too deep for the parser. */
+function lexed(text) {
+  if (text.length > LONGEST) return null;
+  try {
+    return marked.lexer(text);
+  } catch {
+    return null;
   }
 }
 
