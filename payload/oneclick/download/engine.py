@@ -26,12 +26,14 @@ from oneclick.download.part import Part
 from oneclick.download.probe import address_of, probe_all
 from oneclick.download.rate import RateMeter
 from oneclick.download.stream import download_of_unknown_size
-from oneclick.download.transport import GONE, LESSON, STALL, Body, Fault, Refused, make_session, open_range
+from oneclick.download.transport import GONE, LESSON, STALL, Body, Fault, make_session, open_range
 
 if TYPE_CHECKING:
     import requests
 
 MAX_CONNECTIONS = 8
+OVER = 0.0
+"""As ``Run.until``: the sample has ended."""
 
 
 def download(
@@ -98,7 +100,6 @@ class _Job:
         """Guards everything below; workers wait on it for something to do."""
         self.runs: list[Run] = []
         self.over = False
-        self.sampling = False
         self.fatal: BaseException | None = None
         self.changed_from: int | None = None
         """Lowest position where a second source sent other bytes than the first."""
@@ -136,7 +137,7 @@ class _Job:
         if self._holes() and self.size_bytes >= self.tuning.small_bytes:
             self._look_at_sources()
         for number in range(self.connections):
-            threading.Thread(target=self._work, args=(number,), name=f"download {number}", daemon=True).start()
+            self._start_worker(number)
         while not self.digest.complete:
             self._watch()
 
@@ -161,11 +162,20 @@ class _Job:
             self._turn_to_another_source()
 
     def _turn_to_another_source(self) -> None:
-        """Cut the connections of sources that are no longer active; called with ``turn`` held."""
+        """Cut the connections of sources that are no longer active; called with ``turn`` held.
+
+        A worker that still waits for an answer's first line cannot be woken: another one takes its place.
+        """
         self.meter.restart()
-        for run in self.runs:
-            if not self._is_wanted(run) and run.body is not None:
+        for run in list(self.runs):
+            if self._is_wanted(run):
+                continue
+            if run.body is not None:
                 run.body.abort()
+            elif run.number is not None:
+                self.runs.remove(run)
+                run.orphaned = True
+                self._start_worker(run.number)
         self.turn.notify_all()
 
     def _holes(self) -> list[tuple[int, int]]:
@@ -235,10 +245,12 @@ class _Job:
         while any(thread.is_alive() for thread in threads) and time.monotonic() < until + 1.0:
             self._watch()
         with self.turn:
-            for run in self.runs:
-                run.until = 0.0
+            # What a silent source was asked for is free again; what it may still send is not taken.
+            for run in runs:
+                run.until = OVER
                 if run.body is not None:
                     run.body.abort()
+            self.runs = [run for run in self.runs if run not in runs]
 
     def _sample_pieces(self, count: int) -> list[tuple[int, int]]:
         size = self.tuning.sample_bytes
@@ -254,7 +266,7 @@ class _Job:
             self._fetch(run)
         except Fault as fault:
             with self.turn:
-                if run.until:  # Else we cut it ourselves: being slow is no fault.
+                if run.until != OVER:  # Else we cut it ourselves: being slow is no fault.
                     self.board.record(fault.attempt(run.standing.source.name))
                     run.standing.gone = run.standing.gone or fault.weight >= GONE
         except BaseException as error:
@@ -266,12 +278,16 @@ class _Job:
 
     # -- workers ----------------------------------------------------------------------------------------------
 
+    def _start_worker(self, number: int) -> None:
+        threading.Thread(target=self._work, args=(number,), name=f"download {number}", daemon=True).start()
+
     def _work(self, number: int) -> None:
-        """Fetch one run after the other until the download is over."""
+        """Fetch one run after the other until the download is over or another worker took this one's place."""
         while True:
             run = self._next_run(number)
             if run is None:
                 return
+            run.number = number
             try:
                 self._fetch(run)
             except Fault as fault:
@@ -280,6 +296,8 @@ class _Job:
                 self._die(error)
             finally:
                 self._release(run)
+            if run.orphaned:
+                return
 
     def _next_run(self, number: int) -> Run | None:
         with self.turn:
@@ -394,7 +412,7 @@ class _Job:
         if standing.direct:
             try:
                 return ask(standing.direct, run.position, run.stop)
-            except (Refused, Fault):
+            except Fault:
                 # The link of the last redirect has expired, or its host has gone: ask the source itself again.
                 standing.direct = ""
         body = ask(standing.address, run.position, run.stop)
@@ -415,7 +433,8 @@ class _Job:
 
     def _arrived(self, run: Run, length: int) -> None:
         run.new_bytes += length
-        self.board.arrived(run.standing)
+        with self.turn:
+            self.board.arrived(run.standing)
 
     def _strike(self, run: Run, fault: Fault) -> None:
         with self.turn:

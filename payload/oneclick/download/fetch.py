@@ -27,6 +27,10 @@ class Run:
         self.stop = stop
         self.until = until
         """A speed sample ends here (monotonic), whatever has arrived."""
+        self.number: int | None = None
+        """Of the worker that fetches it; None for a speed sample."""
+        self.orphaned = False
+        """Given up while it waited for an answer; another worker has this one's number now."""
         self.began_at = time.monotonic()
         self.new_bytes = 0
         self.body: Body | None = None

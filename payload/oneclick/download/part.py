@@ -106,11 +106,23 @@ class Part:
             # A torn last line must not swallow the next one.
             self._state.write(b"\n")
             return
+        if not header:
+            self._keep_foreign_part()
         self._state.truncate(0)
         line = {**wanted, "name": self.file.name, "size_bytes": self.file.size_bytes, "pid": os.getpid()}
         self._state.write(json.dumps(line).encode() + b"\n")
         try:
             self.path.open("wb").close()
+        except OSError as error:
+            raise NotWritable(self.path, error.strerror or str(error)) from error
+
+    def _keep_foreign_part(self) -> None:
+        """Move a ``.part`` without a state file aside: browsers use that name, too."""
+        assert self._state is not None
+        if os.fstat(self._state.fileno()).st_size or not self.path.exists() or not self.path.stat().st_size:
+            return
+        try:
+            self.path.replace(self.path.with_name(self.path.name + ".old"))
         except OSError as error:
             raise NotWritable(self.path, error.strerror or str(error)) from error
 

@@ -6,6 +6,8 @@ import collections
 import time
 
 SMOOTH_S = 8.0
+SHORTEST_S = 0.02
+"""Windows' clock moves in steps of 16 ms: a rate over less means nothing."""
 
 
 class RateMeter:
@@ -24,6 +26,8 @@ class RateMeter:
         now = time.monotonic() if now is None else now
         if self._points and count_bytes < self._points[-1][1]:
             self._points.clear()
+        if self._points and now - self._points[-1][0] < SHORTEST_S:
+            self._points.pop()
         self._points.append((now, count_bytes))
         while len(self._points) > 2 and self._points[1][0] <= now - self._window_s:
             self._points.popleft()

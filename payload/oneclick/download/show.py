@@ -26,7 +26,7 @@ class ProgressView:
     def __init__(
         self, stream: TextIO | None = None, columns: int | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._stream = stream or sys.stdout
+        self._stream = _Forgiving(stream or sys.stdout)
         self._columns = columns
         self._clock = clock
         self._in_place = self._stream.isatty()
@@ -66,7 +66,7 @@ class ProgressView:
             total=progress.total_bytes,
             initial=progress.done_bytes,
             desc=say(f"download.bar_{progress.phase}"),
-            file=_Forgiving(self._stream),
+            file=self._stream,
             ascii=not _can_show(self._stream, BLOCKS),
             bar_format=BAR_FORMAT,
             dynamic_ncols=self._columns is None,
@@ -95,14 +95,13 @@ class ProgressView:
     def event(self, event: Event) -> None:
         """Print what happened, above the bar."""
         if self._bar is not None:
-            self._bar.write(str(event), file=_Forgiving(self._stream))
+            self._bar.write(str(event), file=self._stream)
         else:
             self._write(str(event))
 
     def _write(self, text: str) -> None:
-        forgiving = _Forgiving(self._stream)
-        forgiving.write(text + "\n")
-        forgiving.flush()
+        self._stream.write(text + "\n")
+        self._stream.flush()
 
     def _end_bar(self) -> None:
         bar, self._bar = self._bar, None
@@ -161,9 +160,9 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _can_show(stream: TextIO, text: str) -> bool:
+def _can_show(stream: _Forgiving, text: str) -> bool:
     try:
-        text.encode(stream.encoding or "ascii")
+        text.encode(stream.encoding)
     except (UnicodeEncodeError, LookupError):
         return False
     return True
