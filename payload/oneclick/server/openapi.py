@@ -82,7 +82,7 @@ def _posted(name: str, summary: str, request: str, answer: str, ok: str = "200",
     operation = _operation(name, summary, _ref(answer), ok=ok)
     operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(request)}}}
     if stream:
-        operation["responses"][ok]["content"]["text/event-stream"] = {"schema": dict(_TEXT)}
+        operation["responses"][ok]["content"]["text/event-stream"] = {}
     return operation
 
 
