@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import time
 from typing import TYPE_CHECKING, Callable, NoReturn, TextIO
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 LINE_EVERY_S = 30.0
 LINE_EVERY_SHARE = 0.05
+MIN_COLUMNS = 40
 BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar}| "
 BLOCKS = "▏▎▍▌▋▊▉█"
 
@@ -42,14 +44,18 @@ class ProgressView:
         if progress.phase == "probing":
             return
         if self._bar is not None:
-            figures = say("download.bar_figures", **_figures(progress))
+            key = "download.bar_figures" if progress.rate_bytes_s > 0 else "download.bar_figures_at_first"
+            figures = say(key, **_figures(progress))
             self._bar.bar_format = BAR_FORMAT + figures.replace("{", "{{").replace("}", "}}")
+            self._bar.ncols = self._width()
             self._bar.n = progress.done_bytes
             self._bar.refresh()
         elif not self._in_place:
             self._maybe_line(progress)
 
     def _enter(self, progress: Progress) -> None:
+        if progress.phase == "checking" and self._bar is not None:
+            self._bar.n = progress.total_bytes  # The last bytes came after the last look.
         self._phase = progress.phase
         self._end_bar()
         self._line_at, self._line_share = self._clock(), 0.0
@@ -69,11 +75,14 @@ class ProgressView:
             file=self._stream,
             ascii=not _can_show(self._stream, BLOCKS),
             bar_format=BAR_FORMAT,
-            dynamic_ncols=self._columns is None,
-            ncols=self._columns,
+            ncols=self._width(),
             leave=True,
         )
         return bar
+
+    def _width(self) -> int:
+        """Return the columns of the window, which people resize; a terminal that says 0 counts as 80."""
+        return self._columns or max(MIN_COLUMNS, shutil.get_terminal_size().columns - 1)
 
     def _maybe_line(self, progress: Progress) -> None:
         share = progress.done_bytes / progress.total_bytes if progress.total_bytes else 0.0

@@ -144,6 +144,7 @@ TABLE: Table = {
     "probing": ("正在测试各个下载源的速度……", "Testing the sources..."),
     "bar_downloading": ("下载", "Downloading"),
     "bar_checking": ("校验", "Checking"),
+    "bar_figures_at_first": ("{done} / {total}  {source}", "{done} / {total}  {source}"),
     "bar_figures": (
         "{done} / {total}  {rate}/s  剩余 {left}  {source}",
         "{done} / {total}  {rate}/s  {left}  {source}",
