@@ -55,7 +55,7 @@ class ProgressView:
 
     def _enter(self, progress: Progress) -> None:
         if progress.phase == "checking" and self._bar is not None:
-            self._bar.n = progress.total_bytes  # The last bytes came after the last look.
+            self._bar.n = progress.total_bytes or progress.done_bytes  # The last bytes came after the last look.
         self._phase = progress.phase
         self._end_bar()
         self._line_at, self._line_share = self._clock(), 0.0
