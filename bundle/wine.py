@@ -246,8 +246,11 @@ class WinePrefix:
         return found
 
     def pids_of(self, text: str) -> list[int]:
-        """Return the processes of this prefix whose command line holds ``text``."""
-        return [pid for pid, command in self.processes().items() if text in command]
+        """Return the Windows processes of this prefix whose command line holds ``text``.
+
+        One that Wine is still loading is not among them: killing it would fail its parent's CreateProcess.
+        """
+        return [pid for pid, command in self.processes().items() if text in command and not command.startswith("/usr/")]
 
     def press_ctrl_c(self, text: str = "-m oneclick") -> None:
         """Send Ctrl+C to the Python that runs ``text``: SIGINT arrives there as KeyboardInterrupt."""

@@ -296,7 +296,10 @@ class Launcher:
         return [shared] if shared.is_dir() else []
 
     def _start_engine(self, runtime: Runtime, model: Model, level: EngineLevel) -> None:
-        runtime.start_model(model.path, self._folder.root / level.folder, self._dll_folders(), level=level.name)
+        try:
+            runtime.start_model(model.path, self._folder.root / level.folder, self._dll_folders(), level=level.name)
+        except OSError as error:
+            raise OneClickError("launcher.engine_blocked", reason=error.strerror or str(error)) from error
 
     def _wishes(self) -> list[Wish]:
         wishes = (

@@ -98,6 +98,13 @@ TABLE: Table = {
     "copying": ("{name} 正在复制进来", "{name} is being copied"),
     # 4. loading
     "engine": ("引擎　{level}，{threads} 个线程", "Engine    {level}, {threads} threads"),
+    "engine_blocked": (
+        "Windows 不让启动引擎进程（{reason}）。\n多半是杀毒软件拦截，请在杀毒软件里允许本文件夹，再重新双击。",
+        (
+            "Windows refuses to start the engine's process ({reason}).\n"
+            "Most likely an antivirus program blocks it: allow this folder there and start again."
+        ),
+    ),
     "measuring_threads": (
         "      正在测试用几个线程最快（只在第一次）……",
         "      Finding the fastest number of threads (once)...",

@@ -524,7 +524,13 @@ class Runtime:
     def _spawn_again(self) -> None:
         with self._lock:
             if self._worker is None and not self.closing:
-                self._spawn()
+                try:
+                    self._spawn()
+                except OSError as error:
+                    # An antivirus program may refuse what it allowed a minute ago.
+                    log.exception("the worker cannot be started")
+                    self.status.fail("launcher.engine_blocked", reason=error.strerror or str(error))
+                    self._post(self.fail_all, self._failed_error())
 
     def _dispatch(self, message: Message) -> None:
         """In the event loop: hand the worker's message to the job it belongs to."""
