@@ -327,3 +327,33 @@ def clean(cache: Path | None) -> None:
     from bundle.cache import Cache, default_cache_dir
 
     click.echo(f"freed {human_bytes(Cache(cache or default_cache_dir()).clean())}")
+
+
+@cli.command()
+@click.argument("archive", required=False, type=click.Path(path_type=Path))
+@click.option("--to", required=True, metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--previous", type=click.Path(path_type=Path, exists=True), help="Archive, manifest or folder before it.")
+@click.option("--message-zh", default="", help="What you want to say first, in Chinese.")
+@click.option("--message-en", default="", help="The same in English.")
+@recipe_option
+def publish(
+    archive: Path | None, to: Path, previous: Path | None, message_zh: str, message_en: str, recipe_name: str
+) -> None:
+    """Make a release folder of ARCHIVE (else of the recipe's one in dist): checksums, notes, download page."""
+    from bundle.publish.previous import read_previous
+    from bundle.publish.release import make_release
+    from bundle.recipe import read_recipe
+
+    recipe = read_recipe(recipe_name)
+    log = Log()
+    with log.step("Make the release folder"):
+        release = make_release(
+            archive or Path("dist") / f"{recipe.name}.7z",
+            to,
+            recipe,
+            previous=read_previous(previous) if previous else None,
+            message=(message_zh, message_en),
+        )
+    for file in release.archive:
+        click.echo(f"sha256 {file.sha256}  {file.name}")
+    click.echo(f"page:   {to / 'index.html'}")

@@ -94,7 +94,7 @@ def diff_archives(before: Path, after: Path) -> ArchiveDiff:
         identical=_joined_equal(volumes_before, volumes_after),
         size_before=sum(path.stat().st_size for path in volumes_before),
         size_after=sum(path.stat().st_size for path in volumes_after),
-        components=_component_changes(manifest_before, manifest_after),
+        components=component_changes(manifest_before, manifest_after),
         files=_file_changes(files_before, files_after),
     )
 
@@ -111,7 +111,8 @@ def _file_changes(before: Mapping[str, tuple[int, str]], after: Mapping[str, tup
     )
 
 
-def _component_changes(before: Manifest, after: Manifest) -> tuple[Change, ...]:
+def component_changes(before: Manifest, after: Manifest) -> tuple[Change, ...]:
+    """Components that came, went, or have another version or other files; sorted by name."""
     sides = [_components(before), _components(after)]
     changes = []
     for name in sorted({*sides[0], *sides[1]}, key=str.lower):

@@ -92,8 +92,11 @@ class Release:
     """Where people get the finished archive; shown to users whose network does not reach the model's sources."""
 
     page: str = ""
+    """Address of the download page's folder; ``latest.json`` lies beside it."""
     netdisk: str = ""
     netdisk_code: str = ""
+    mirrors: Mapping[str, str] = field(default_factory=dict)
+    """Name shown to people -> address of a folder with the same release files, ending in ``/``."""
 
 
 @dataclass(frozen=True, kw_only=True)
