@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import psutil
+
 from bundle import sevenzip
 from bundle.errors import AuditFailed, DigestMismatch, StorageError, UsageError
 from bundle.names import NameSet, member_problem
@@ -451,10 +453,13 @@ def _move_into_place(paths: Sequence[Path], target: Path) -> tuple[Path, ...]:
 
 @contextlib.contextmanager
 def _temporary_folder(target: Path) -> Iterator[Path]:
-    """A folder beside ``target``; one that a killed build left is removed first."""
-    folder = target.with_name(f".{target.name}.part")
-    if folder.exists():
-        shutil.rmtree(folder)
+    """A folder of this process beside ``target``; those that killed builds left are removed first."""
+    stem = f".{target.name}.part-"
+    for left in target.parent.glob(f"{stem}*"):
+        process = left.name.removeprefix(stem)
+        if not process.isdecimal() or int(process) == os.getpid() or not psutil.pid_exists(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = target.with_name(f"{stem}{os.getpid()}")
     folder.mkdir()
     try:
         yield folder

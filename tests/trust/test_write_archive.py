@@ -17,7 +17,7 @@ import pytest
 
 from bundle import archive as archive_module
 from bundle.archive import write_archive
-from bundle.errors import AuditFailed, StorageError, UsageError
+from bundle.errors import AuditFailed, DigestMismatch, StorageError, UsageError
 from bundle.read_archive import ArchiveReader
 from bundle.volumes import VolumeReader
 from tests.trust.trees import seal, stage
@@ -212,9 +212,22 @@ def test_an_unknown_stored_name_and_an_empty_tree_are_refused(tree: Path, tmp_pa
         write_archive(tmp_path / "nothing", tmp_path / "a.7z")
 
 
-def test_what_a_killed_build_left_is_cleared_away(tree: Path, tmp_path: Path) -> None:
-    left = tmp_path / ".a.7z.part"
-    left.mkdir()
-    (left / "a.7z").write_bytes(b"half")
+def test_what_a_killed_build_left_is_cleared_away_and_a_running_one_is_not(tree: Path, tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left, other = tmp_path / f".a.7z.part-{dead.pid}", tmp_path / f".a.7z.part-{os.getppid()}"
+    for folder in (left, other):
+        folder.mkdir()
+        (folder / "a.7z").write_bytes(b"half")
     write_archive(tree, tmp_path / "a.7z")
     assert not left.exists()
+    assert other.exists()
+
+
+def test_a_model_that_is_not_the_expected_one_is_not_packed(tree: Path, good: Path) -> None:
+    digest = hashlib.sha256((tree / "big.bin").read_bytes()).hexdigest()
+    with pytest.raises(DigestMismatch, match=r"big\.bin is not the file") as caught:
+        write_archive(tree, good, stored=["big.bin"], digests={"big.bin": "0" * 64})
+    assert caught.value.exit_code == 4
+    write_archive(tree, tree.parent / "elsewhere" / "a.7z", stored=["big.bin"], digests={"big.bin": digest})
+    shutil.rmtree(tree.parent / "elsewhere")
