@@ -1,0 +1,190 @@
+"""Run by the Python the engine was made for (Windows' or this machine's): try the engine, print what it did as JSON.
+
+    python probe.py ENGINE_FOLDER SHARED_DLL_FOLDER JOB MODEL [FILE ...]
+
+Standard library only, and nothing of the project: a bundle's Python has no more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import threading
+import time
+from pathlib import Path
+
+PROMPTS = 50
+NEW_TOKENS = 4
+
+
+def main(engine_folder, shared_folder, job, model, *files):
+    sys.path.insert(0, engine_folder)
+    if hasattr(os, "add_dll_directory") and Path(shared_folder).is_dir():
+        os.add_dll_directory(shared_folder)
+    import chatglm_cpp
+
+    config = chatglm_cpp._C.GenerationConfig(
+        max_length=8192, do_sample=False, num_threads=int(os.environ.get("PROBE_THREADS", "1"))
+    )
+    print(json.dumps(JOBS[job](chatglm_cpp, config, model, files)))
+
+
+def generate(model, config, ids, chunk=1 << 30, count=NEW_TOKENS):
+    """Greedy tokens after ``ids``, which are evaluated ``chunk`` at a time."""
+    ids, past, total = list(ids), 0, len(ids)
+    while total - past > chunk:
+        model.generate_next_token(ids[: past + chunk], config, past, total)
+        past += chunk
+    for _ in range(count):
+        token = model.generate_next_token(ids, config, past, total)
+        past = len(ids)
+        ids.append(token)
+    return ids[total:]
+
+
+def prompts(model, count=PROMPTS):
+    """Random prompts of 2 to 100 tokens, the same everywhere."""
+    draw = random.Random(7)
+    last = model.config.vocab_size - 20
+    return [[draw.randrange(3, last) for _ in range(2 + 2 * number)] for number in range(count)]
+
+
+def caught(action):
+    """What ``action`` raised as "Type: text", or "" when it went well."""
+    try:
+        action()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def about(package, config, path, files):
+    return {
+        "version": package.__version__,
+        "features": list(getattr(package._C, "oneclick_features", ())),
+    }
+
+
+def greedy(package, config, path, files):
+    model = package.Pipeline(path).model
+    return [generate(model, config, prompt) for prompt in prompts(model)]
+
+
+def chunks(package, config, path, files):
+    """Greedy tokens after 300 tokens, evaluated at once and in chunks (size -> tokens)."""
+    model = package.Pipeline(path).model
+    prompt = (prompts(model)[49] * 4)[:300]
+    return {str(size): generate(model, config, prompt, size, 8) for size in (300, 32, 64, 100, 128, 299)}
+
+
+def long_context(package, config, path, files):
+    """The longest prompt the model takes, in chunks of 512 and of 256."""
+    model = package.Pipeline(path).model
+    prompt = (prompts(model)[49] * 100)[: model.config.max_length - 2]
+    return [generate(model, config, prompt, size, 2) for size in (512, 256)]
+
+
+def lock_released(package, config, path, files):
+    """How often another thread ran during one forward pass, and for how long the pass took, in seconds."""
+    model = package.Pipeline(path).model
+    prompt = (prompts(model)[49] * 20)[:1500]
+    ticks, done = [], threading.Event()
+
+    def tick():
+        while not done.wait(0.01):
+            ticks.append(time.perf_counter())
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    began = time.perf_counter()
+    model.generate_next_token(prompt, config, 0, len(prompt))
+    ended = time.perf_counter()
+    done.set()
+    thread.join()
+    return {"ticks": len([tick for tick in ticks if began < tick < ended]), "seconds": ended - began}
+
+
+def two_threads(package, config, path, files):
+    """What two threads get that ask one model at the same time, and what each would get alone."""
+    model = package.Pipeline(path).model
+    asked = prompts(model)[30:32]
+    alone = [generate(model, config, prompt, count=1) for prompt in asked]
+    together = [None, None]
+
+    def ask(number):
+        together[number] = generate(model, config, asked[number], count=1)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {"alone": alone, "together": together}
+
+
+def bad_input(package, config, path, files):
+    """Errors for input that no model can take (name -> error)."""
+    pipeline = package.Pipeline(path)
+    model, vocab = pipeline.model, pipeline.model.config.vocab_size
+    calls = {
+        "negative id": ([-1], 0),
+        "id beyond vocabulary": ([vocab], 0),
+        "no token": ([], 0),
+        "nothing new": ([5, 6], 2),
+        "negative past": ([5, 6], -1),
+        "beyond context": ([5] * (model.config.max_length + 1), 0),
+        "too much at once": ([5] * model.config.max_length, 0),
+    }
+    errors = {
+        name: caught(lambda ids=ids, past=past: model.generate_next_token(ids, config, past, 1))
+        for name, (ids, past) in calls.items()
+    }
+    errors["still alive"] = caught(lambda: generate(model, config, [5, 6, 7]))
+    return errors
+
+
+def decode(package, config, path, files):
+    """Text of ids that the tokenizer knows, with ids among them that it does not know."""
+    tokenizer = package.Pipeline(path).tokenizer
+    ids = tokenizer.encode("hello world", 100)
+    unknown = [10**6, -1, 2**31 - 1]
+    return {
+        "known": tokenizer.decode(ids),
+        "mixed": tokenizer.decode(ids + unknown),
+        "unknown": tokenizer.decode(unknown),
+        "no room": len(tokenizer.encode("hello world", 0)),
+    }
+
+
+def open_files(package, config, path, files):
+    """What opening each of ``files`` raises, in order; the first line only."""
+    return [caught(lambda name=name: package.Pipeline(name)).splitlines()[:1] for name in files]
+
+
+def chat(package, config, path, files):
+    """A whole answer through the package's own interface."""
+    pipeline = package.Pipeline(path)
+    message = package.ChatMessage("user", "你好")
+    return pipeline.chat([message], max_length=40, do_sample=False).content
+
+
+JOBS = {
+    job.__name__: job
+    for job in (
+        about,
+        greedy,
+        chunks,
+        long_context,
+        lock_released,
+        two_threads,
+        bad_input,
+        decode,
+        open_files,
+        chat,
+    )
+}
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

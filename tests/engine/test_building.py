@@ -1,0 +1,154 @@
+"""Building the engine: patches, headers, the cache, and what a failing compiler says."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from bundle.cache import default_cache_dir
+from bundle.engine import build, headers
+from bundle.engine.build import build_engine, cached_wheels
+from bundle.engine.compile import CompileFailed
+from bundle.engine.import_library import read_exports
+from bundle.engine.patches import FOLDER, apply_patch, patch_files, read_patch
+from bundle.engine.request import SDISTS, EngineRequest, required_files
+from bundle.engine.tools import install_tools
+from bundle.errors import BundleError, SourceError, UsageError
+from tests.support.tiny_pe import tiny_dll
+
+SOURCE = "one\ntwo\nthree\nfour\nfive\n"
+PATCH = """\
+Say why.
+
+--- a/folder/file.c
++++ b/folder/file.c
+@@ -2,3 +2,4 @@
+ two
+-three
++3
++3.5
+ four
+"""
+
+
+def test_a_patch_changes_what_it_says(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file.c").write_text(SOURCE)
+    (tmp_path / "0001.patch").write_text(PATCH)
+    apply_patch(tmp_path / "0001.patch", tmp_path)
+    assert (tmp_path / "folder" / "file.c").read_text() == "one\ntwo\n3\n3.5\nfour\nfive\n"
+
+
+@pytest.mark.parametrize("source", [SOURCE.replace("two", "2"), SOURCE.replace("one\n", ""), ""])
+def test_a_patch_that_does_not_fit_exactly_is_refused(tmp_path: Path, source: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file.c").write_text(source)
+    (tmp_path / "0001.patch").write_text(PATCH)
+    with pytest.raises(BundleError, match="does not fit"):
+        apply_patch(tmp_path / "0001.patch", tmp_path)
+    assert (tmp_path / "folder" / "file.c").read_text() == source
+
+
+@pytest.mark.parametrize("version", sorted(SDISTS))
+def test_every_patch_says_why_and_changes_something(version: str) -> None:
+    for patch in patch_files(version):
+        reason = patch.read_text(encoding="utf-8").split("--- a/")[0]
+        assert len(reason.split()) > 15, patch.name
+        assert read_patch(patch), patch.name
+    assert {path.name for path in FOLDER.iterdir() if path.is_dir()} == set(SDISTS)
+
+
+def request_for(python_dll: Path, **changes: object) -> EngineRequest:
+    values: dict[str, object] = {"version": "0.3.0", "python": "3.10.11", "python_dll": python_dll, **changes}
+    return EngineRequest(**values)  # type: ignore[arg-type]
+
+
+def test_unknown_levels_and_versions_are_refused() -> None:
+    with pytest.raises(UsageError, match="no CPU level avx1024"):
+        request_for(Path(), levels=("avx1024",))
+    with pytest.raises(UsageError, match=r"0\.9\.9 cannot be compiled"):
+        required_files(request_for(Path(), version="0.9.9"))
+
+
+def test_headers_come_from_the_first_source_that_has_them() -> None:
+    names = [file.name for file in required_files(request_for(Path())) if file.one_of == "headers"]
+    assert names == ["python.3.10.11.nupkg", "python-sources-3.10.5.tar.gz"]
+    assert [file.name for file in required_files(request_for(Path(), python="3.12.10")) if file.one_of] == [
+        "python.3.12.10.nupkg"
+    ]
+
+
+def unreachable(name: str) -> Path:
+    raise SourceError(f"{name} cannot be had", why="no network", do="")
+
+
+def test_without_a_source_the_headers_of_this_machines_python_serve(tmp_path: Path) -> None:
+    minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if headers.host_include(minor) is None:
+        pytest.skip("this machine's Python came without headers")
+    request = request_for(Path(), python=f"{minor}.0")
+    said: list[str] = []
+    headers.write_headers(request, tmp_path / "include", unreachable, said.append)
+    assert (tmp_path / "include" / "Python.h").is_file()
+    assert "MS_WINDOWS" in (tmp_path / "include" / "pyconfig.h").read_text(encoding="utf-8")
+    assert said
+
+
+def test_missing_headers_name_every_source_that_was_tried(tmp_path: Path) -> None:
+    request = request_for(Path(), python="3.99.1")
+    with pytest.raises(SourceError, match=r"python\.3\.99\.1\.nupkg: no network; no Python 3\.99") as caught:
+        headers.write_headers(request, tmp_path / "include", unreachable, print)
+    assert "choose Python 3.10" in caught.value.do
+
+
+def test_a_file_that_is_no_dll_cannot_be_linked_against(tmp_path: Path) -> None:
+    (tmp_path / "python310.dll").write_bytes(b"<html>")
+    with pytest.raises(UsageError, match="not a DLL"):
+        read_exports(tmp_path / "python310.dll")
+    (tmp_path / "python310.dll").write_bytes(tiny_dll())
+    with pytest.raises(UsageError, match="not a DLL"):
+        read_exports(tmp_path / "python310.dll")
+
+
+def test_a_failing_compiler_is_quoted_and_leaves_no_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cmake = 'cmake_minimum_required(VERSION 3.12)\nproject(x NONE)\nmessage(FATAL_ERROR "the moon is full")\n'
+    with tarfile.open(tmp_path / SDISTS["0.3.0"], "w:gz") as sdist:
+        member = tarfile.TarInfo("chatglm-cpp-0.3.0/CMakeLists.txt")
+        member.size = len(cmake)
+        sdist.addfile(member, io.BytesIO(cmake.encode()))
+    cache = tmp_path / "cache"
+    tools = install_tools(default_cache_dir(), print)
+    monkeypatch.setattr("bundle.engine.build.install_tools", lambda *_arguments: tools)
+    monkeypatch.setattr("bundle.engine.compile.patch_files", lambda _version: [])
+    monkeypatch.setattr("bundle.engine.compile.write_headers", lambda *_arguments: "")
+    monkeypatch.setattr("bundle.engine.compile.write_import_library", lambda *_arguments: None)
+    (tmp_path / "python310.dll").write_bytes(b"dll")
+    request = request_for(tmp_path / "python310.dll", openblas=False)
+    with pytest.raises(CompileFailed, match="the moon is full") as caught:
+        build_engine(request, lambda name: tmp_path / name, cache, print)
+    log_file = cache / "engine" / "last-failure.log"
+    assert str(log_file) in caught.value.do
+    assert "the moon is full" in log_file.read_text(encoding="utf-8")
+    assert [path.suffix for path in (cache / "engine").iterdir() if path != log_file] == [".lock"]
+    assert cached_wheels(request, lambda name: tmp_path / name, cache) == []
+
+
+def test_a_damaged_cache_entry_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / SDISTS["0.3.0"]).write_bytes(b"sdist")
+    (tmp_path / "python310.dll").write_bytes(b"dll")
+    request = request_for(tmp_path / "python310.dll", openblas=False)
+    folder = tmp_path / "engine" / build.input_digest(request, lambda name: tmp_path / name)[:24]
+    (folder / "avx2").mkdir(parents=True)
+    wheel = folder / "avx2" / "x.whl"
+    wheel.write_bytes(b"whole")
+    build._write_digests(folder)
+    fetch = tmp_path.joinpath
+    assert cached_wheels(request, fetch, tmp_path) == [wheel]
+    wheel.write_bytes(b"half")
+    assert cached_wheels(request, fetch, tmp_path) == []
+    wheel.unlink()
+    assert cached_wheels(request, fetch, tmp_path) == []
