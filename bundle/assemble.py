@@ -6,7 +6,7 @@ import contextlib
 import errno
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from bundle.engine.stage import stage_engine
 from bundle.errors import SourceError, StorageError
 from bundle.licences import collect_licenses
 from bundle.log import Log
-from bundle.manifest import write_manifest
+from bundle.manifest import digest_of, write_manifest
 from bundle.packages import stage_packages
 from bundle.plan import ROOT, Plan
 from bundle.provenance import Provenance
@@ -79,20 +79,22 @@ def assemble(plan: Plan, sources: Sources, log: Log) -> Build:
         with log.step("Stage our own files"):
             stage_payload(plan, tree, engine, python_exact)
             model_name = stage_model(plan, tree, sources)
+            models = {model_name: _model_digest(plan, tree / model_name)} if model_name else {}
         with log.step("Say what is in it"):
             provenance = bundle_provenance(plan, tree, python_file, wheels, engine_wheels, engine, python_exact)
             collect_licenses(tree, provenance.components)
             write_sbom(tree, provenance)
-            write_manifest(tree, provenance)
+            write_manifest(tree, provenance, models)
         with log.step("Audit"):
-            audit(tree, provenance, engine, [ROOT, plan.output, sources.cache.root])
+            audit(tree, provenance, engine, [ROOT, plan.output, sources.cache.root], models)
             notes = audit_notes(tree, plan.recipe.name)
         with log.step("Write the archive"), log.bar("archive", None) as bar:
             archive = write_archive(
                 tree,
                 plan.archive,
                 root_name=plan.recipe.name,
-                stored=[model_name] if model_name else [],
+                stored=list(models),
+                digests=models,
                 volume_size=plan.volume_bytes,
                 progress=bar.at,
             )
@@ -173,15 +175,18 @@ def engine_request(plan: Plan, tree: Path) -> EngineRequest:
     )
 
 
-def audit(tree: Path, provenance: Provenance, engine: EngineInfo, folders: Sequence[Path]) -> None:
+def audit(
+    tree: Path, provenance: Provenance, engine: EngineInfo, folders: Sequence[Path], models: Collection[str]
+) -> None:
     """Raise AuditFailed with everything in ``tree`` that must not be published.
 
-    folders: those of this machine that no file may name.
+    folders: those of this machine that no file may name. models: names of packed models.
     """
     expected = AuditExpectations(
         components=provenance.components,
         engine_levels={level.folder: LEVELS[level.name].requires for level in engine.levels},
         machine_names=names_of_this_machine(*folders),
+        models=sorted(models),
     )
     require_clean(audit_tree(tree, expected))
 
@@ -213,6 +218,11 @@ def stage_model(plan: Plan, tree: Path, sources: Sources) -> str | None:
     except OSError:  # another disk
         shutil.copyfile(path, tree / name)
     return name
+
+
+def _model_digest(plan: Plan, path: Path) -> str:
+    """Return the sha256 of the model that is packed: the pinned one, so that gigabytes are read once, when packing."""
+    return plan.model.sha256 if plan.model else digest_of(path)[1]
 
 
 def bundle_info(recipe: Recipe, python: str, engine: EngineInfo) -> dict[str, object]:
