@@ -82,10 +82,21 @@ DTYPES: dict[str, Dtype] = {
 DTYPE_BY_CODE = {dtype.code: dtype for dtype in DTYPES.values()}
 
 _PREFIX = struct.Struct("<4sii")
-_V1 = struct.Struct("<12i")
-_V2 = struct.Struct("<7ififiii")
 _LENGTH = struct.Struct("<i")
-HEADER_BYTES = _PREFIX.size + _V2.size + _LENGTH.size
+_SIZES_1 = ("num_layers", "intermediate_size", "sequence_length")
+_SIZES_2 = ("num_kv_heads", "num_layers", "intermediate_size")
+_IDS_1 = ("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id")
+_IDS_2 = ("eos_token_id", "pad_token_id")
+_START = ("dtype", "vocab_size", "hidden_size", "num_heads")
+_LAYOUTS = {
+    1: (struct.Struct("<12i"), (*_START, *_SIZES_1, *_IDS_1, "num_kv_heads")),
+    2: (
+        struct.Struct("<7ififiii"),
+        (*_START, *_SIZES_2, "norm_eps", "virtual_tokens", "rope_theta", "sequence_length", *_IDS_2),
+    ),
+}
+"""Version -> the configuration's form and the names of its figures in ModelHeader."""
+HEADER_BYTES = _PREFIX.size + max(form.size for form, _ in _LAYOUTS.values()) + _LENGTH.size
 """Enough of a file's beginning for ``parse_header``, whatever its version."""
 
 NORM_EPS = 9.999999747378752e-06
@@ -110,12 +121,12 @@ class ModelHeader:
     intermediate_size: int
     sequence_length: int
     """Longest context in tokens the weights were trained for: 8192, or 32768 for the 32k model."""
-    bos_token_id: int
-    eos_token_id: int
-    pad_token_id: int
-    sep_token_id: int
     tokenizer_offset: int
     tokenizer_length: int
+    eos_token_id: int
+    pad_token_id: int
+    bos_token_id: int = -1
+    sep_token_id: int = -1
     norm_eps: float = NORM_EPS
     rope_theta: float = 10000.0
     virtual_tokens: int = 0
@@ -216,66 +227,24 @@ def parse_header(head: bytes, name: str = "model") -> ModelHeader:
     if architecture != CHATGLM3:
         what = ARCHITECTURES.get(architecture, str(architecture))
         raise OneClickError("model.wrong_architecture", name=name, architecture=what)
-    if version == 1:
-        header = _from_version_1(head, name)
-    elif version == 2:
-        header = _from_version_2(head, name)
-    else:
+    if version not in _LAYOUTS:
         raise OneClickError("model.unknown_version", name=name, version=version)
+    header = _unpack(head, version, name)
     _check_figures(header, name)
     return header
 
 
-def _from_version_1(head: bytes, name: str) -> ModelHeader:
-    dtype, vocab, hidden, heads, layers, ffn, sequence, bos, eos, pad, sep, kv_heads = _V1.unpack_from(
-        head, _PREFIX.size
-    )
-    at = _PREFIX.size + _V1.size
+def _unpack(head: bytes, version: int, name: str) -> ModelHeader:
+    form, names = _LAYOUTS[version]
+    figures: dict[str, Any] = dict(zip(names, form.unpack_from(head, _PREFIX.size)))
+    length_at = _PREFIX.size + form.size
     return ModelHeader(
         architecture=ARCHITECTURES[CHATGLM3],
-        version=1,
-        dtype=_dtype_name(dtype, name),
-        vocab_size=vocab,
-        hidden_size=hidden,
-        num_heads=heads,
-        num_kv_heads=kv_heads,
-        num_layers=layers,
-        intermediate_size=ffn,
-        sequence_length=sequence,
-        bos_token_id=bos,
-        eos_token_id=eos,
-        pad_token_id=pad,
-        sep_token_id=sep,
-        tokenizer_offset=at + _LENGTH.size,
-        tokenizer_length=_LENGTH.unpack_from(head, at)[0],
-    )
-
-
-def _from_version_2(head: bytes, name: str) -> ModelHeader:
-    dtype, vocab, hidden, heads, kv_heads, layers, ffn, eps, virtual, theta, sequence, eos, pad = _V2.unpack_from(
-        head, _PREFIX.size
-    )
-    at = _PREFIX.size + _V2.size
-    return ModelHeader(
-        architecture=ARCHITECTURES[CHATGLM3],
-        version=2,
-        dtype=_dtype_name(dtype, name),
-        vocab_size=vocab,
-        hidden_size=hidden,
-        num_heads=heads,
-        num_kv_heads=kv_heads,
-        num_layers=layers,
-        intermediate_size=ffn,
-        sequence_length=sequence,
-        bos_token_id=-1,
-        eos_token_id=eos,
-        pad_token_id=pad,
-        sep_token_id=-1,
-        tokenizer_offset=at + _LENGTH.size,
-        tokenizer_length=_LENGTH.unpack_from(head, at)[0],
-        norm_eps=eps,
-        rope_theta=theta,
-        virtual_tokens=virtual,
+        version=version,
+        dtype=_dtype_name(figures.pop("dtype"), name),
+        tokenizer_offset=length_at + _LENGTH.size,
+        tokenizer_length=_LENGTH.unpack_from(head, length_at)[0],
+        **figures,
     )
 
 
@@ -310,17 +279,10 @@ def _check_figures(header: ModelHeader, name: str) -> None:
 
 def pack_header(header: ModelHeader) -> bytes:
     """Return the bytes before the tokenizer's proto: the inverse of ``parse_header``."""
-    h = header
-    code = DTYPES[h.dtype].code
-    sizes = (h.vocab_size, h.hidden_size, h.num_heads)
-    if h.version == 1:
-        ids = (h.bos_token_id, h.eos_token_id, h.pad_token_id, h.sep_token_id)
-        config = _V1.pack(code, *sizes, h.num_layers, h.intermediate_size, h.sequence_length, *ids, h.num_kv_heads)
-    else:
-        layers = (h.num_kv_heads, h.num_layers, h.intermediate_size)
-        tail = (h.sequence_length, h.eos_token_id, h.pad_token_id)
-        config = _V2.pack(code, *sizes, *layers, h.norm_eps, h.virtual_tokens, h.rope_theta, *tail)
-    return _PREFIX.pack(MAGIC, CHATGLM3, h.version) + config + _LENGTH.pack(h.tokenizer_length)
+    form, names = _LAYOUTS[header.version]
+    figures = [DTYPES[header.dtype].code, *(getattr(header, name) for name in names[1:])]
+    start = _PREFIX.pack(MAGIC, CHATGLM3, header.version)
+    return start + form.pack(*figures) + _LENGTH.pack(header.tokenizer_length)
 
 
 def pack_tensor_head(tensor: Tensor) -> bytes:
