@@ -6,6 +6,7 @@ give the same bytes on every machine.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bundle import synthetic_tokenizer
+from bundle.errors import StorageError, UsageError
+from bundle.quantize.blocks import quantize_rows
 from oneclick.model_file import (
     DTYPES,
     SPECIAL_TOKENS,
@@ -24,10 +29,6 @@ from oneclick.model_file import (
     pack_tensor_head,
     tensor_layout,
 )
-
-from bundle import synthetic_tokenizer
-from bundle.errors import StorageError, UsageError
-from bundle.quantize.blocks import quantize_rows
 
 Speech = Literal["words", "bytes", "any"]
 
@@ -85,14 +86,21 @@ def write_random_model(
     that no tokenizer knows (which the engine's own decoder does not survive). The real model has 226 silent ones.
     """
     header, kinds, proto = model_plan(shape, dtype, padded_vocab, sequence_length, header_version)
-    _check_space(path, expected_size(header))
     voices = _voices(header, kinds, speech, padded_vocab)
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as out:
-        out.write(pack_header(header) + proto)
-        for chunk in _tensors(header, voices, seed, weight_scale):
-            out.write(chunk)
-    temporary.replace(path)
+    try:
+        _check_space(path, expected_size(header))
+        with temporary.open("wb") as out:
+            out.write(pack_header(header) + proto)
+            for chunk in _tensors(header, voices, seed, weight_scale):
+                out.write(chunk)
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise StorageError(
+            f"{path.name} cannot be written", why=str(error), do="choose another folder, or make room"
+        ) from error
     return header
 
 
@@ -131,6 +139,7 @@ def model_plan(
 
 
 def _check_space(path: Path, size_bytes: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     free_bytes = shutil.disk_usage(path.parent).free
     if free_bytes < size_bytes:
         raise StorageError(

@@ -121,3 +121,14 @@ def test_without_room_nothing_is_written(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(StorageError, match="1000 are free"):
         write_random_model(tmp_path / "model.bin")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(StorageError, match=r"model\.bin cannot be written"):
+        write_random_model(tmp_path / "file" / "model.bin")
+
+
+def test_a_missing_folder_is_made(tmp_path: Path) -> None:
+    write_random_model(tmp_path / "new" / "folder" / "model.bin")
+    assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["model.bin"]
