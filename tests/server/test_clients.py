@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,19 +12,10 @@ from typing import Any
 import pytest
 import requests
 
-from bundle.cache import default_cache_dir
-from bundle.pypi import find_file, own_index
-from bundle.unpack import unpack_tar
 from oneclick.server.runtime import ServerConfig
-from oneclick.server.tokenizer import ChatTokenizer
 from tests.server.conftest import CONFIG, LiveServer, StartServer
 from tests.server.test_text import TOKENIZER
-from tests.support.scripted_model import write_scripted_model
-
-OPENAI_SDIST = "openai-3.54.0.tar.gz"
-OPENAI_SHA256 = "2e393e63f8a38be6452806f9ef0b6534fecd6d41ab3b2165180dfce3599249cd"
-"""The version in tests/requirements.txt."""
-NODE = Path(__file__).with_name("node")
+from tests.support.clients import run_node_clients, run_openai_tests, write_calling_model
 
 
 @pytest.fixture(scope="module")
@@ -37,21 +25,13 @@ def server(our_engine: Path, models: Callable[..., Path], module_server: StartSe
     return module_server(models("tiny"), our_engine, config)
 
 
-def scripted_call(tokenizer: ChatTokenizer) -> list[int]:
-    """Return ids of a call ``f(a=1)``, no token twice."""
-    letters = {piece: tokenizer._pieces.PieceToId(piece) for piece in "f(a=1)"}
-    byte = {letter: 3 + ord(letter) for letter in "\nf"}
-    call = [letters["f"], byte["\n"], byte["f"], *(letters[letter] for letter in "(a=1)")]
-    return [*call, tokenizer.observation]
-
-
 @pytest.fixture(scope="module")
 def calling_server(
     our_engine: Path, tmp_path_factory: pytest.TempPathFactory, module_server: StartServer
 ) -> LiveServer:
     """Its model calls the tool ``f``, whatever it is asked."""
     path = tmp_path_factory.mktemp("scripted") / "calls.bin"
-    write_scripted_model(path, scripted_call(TOKENIZER), TOKENIZER.assistant)
+    write_calling_model(path, TOKENIZER)
     return module_server(path, our_engine, CONFIG)
 
 
@@ -95,66 +75,14 @@ def test_without_tools_the_same_words_are_text(calling_server: LiveServer, more:
     assert choice["finish_reason"] == "stop"
 
 
-def openai_sdk_tests() -> Path:
-    """Return the unpacked sdist of the openai package, which holds its tests."""
-    folder = default_cache_dir() / "client-tests" / OPENAI_SHA256[:16]
-    if not folder.is_dir():
-        answer = requests.get(find_file(own_index(), "openai", OPENAI_SDIST).url, timeout=60)
-        answer.raise_for_status()
-        assert hashlib.sha256(answer.content).hexdigest() == OPENAI_SHA256
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        archive = folder.parent / OPENAI_SDIST
-        archive.write_bytes(answer.content)
-        unpack_tar(archive, folder)
-    (source,) = folder.iterdir()
-    return source
-
-
 def test_openais_own_python_tests_pass(server: LiveServer) -> None:
-    names = "(Completions and create) or (Models and (list or retrieve))"
-    files = ["tests/api_resources/chat/test_completions.py", "tests/api_resources/test_models.py"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-o", "addopts=", "-p", "no:cacheprovider", *files, "-k", names],
-        cwd=openai_sdk_tests(),
-        env={**os.environ, "TEST_API_BASE_URL": f"{server.url}/v1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    assert "75 passed" in done.stdout
-
-
-def node_clients() -> Path:
-    """Return a folder with clients.mjs and what it needs, installed once from the lock file."""
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(NODE.iterdir()))).hexdigest()[:16]
-    folder = default_cache_dir() / "client-tests" / f"node-{digest}"
-    if not (folder / "complete").is_file():
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(NODE, folder)
-        npm = shutil.which("npm")
-        assert npm, "npm is needed for the JavaScript clients: install Node.js 20 or later"
-        subprocess.run([npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder, check=True, timeout=300)
-        (folder / "complete").touch()
-    return folder
+    assert "75 passed" in run_openai_tests(server.url)
 
 
 @pytest.fixture(scope="module")
 def node(server: LiveServer, calling_server: LiveServer) -> dict[str, Any]:
     """What the JavaScript clients saw."""
-    done = subprocess.run(
-        ["node", "clients.mjs", server.url, calling_server.url],
-        cwd=node_clients(),
-        env={**os.environ, "AI_SDK_LOG_WARNINGS": "false"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    results: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return results
+    return run_node_clients(server.url, calling_server.url)
 
 
 @pytest.fixture(scope="module")

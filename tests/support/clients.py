@@ -1,0 +1,102 @@
+"""Other people's clients, installed once into the builder's cache folder and run against a server's address."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from bundle.cache import default_cache_dir
+from bundle.pypi import find_file, own_index
+from bundle.unpack import unpack_tar
+from oneclick.server.tokenizer import ChatTokenizer
+from tests.support.scripted_model import write_scripted_model
+
+OPENAI_SDIST = "openai-3.54.0.tar.gz"
+OPENAI_SHA256 = "2e393e63f8a38be6452806f9ef0b6534fecd6d41ab3b2165180dfce3599249cd"
+"""The version in tests/requirements.txt."""
+OPENAI_FILES = ("tests/api_resources/chat/test_completions.py", "tests/api_resources/test_models.py")
+OPENAI_TESTS = "(Completions and create) or (Models and (list or retrieve))"
+NODE = Path(__file__).resolve().parents[1] / "server" / "node"
+
+
+def openai_sdk_tests() -> Path:
+    """Return the unpacked sdist of the openai package, which holds its tests."""
+    folder = default_cache_dir() / "client-tests" / OPENAI_SHA256[:16]
+    if not folder.is_dir():
+        answer = requests.get(find_file(own_index(), "openai", OPENAI_SDIST).url, timeout=60)
+        answer.raise_for_status()
+        assert hashlib.sha256(answer.content).hexdigest() == OPENAI_SHA256
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        archive = folder.parent / OPENAI_SDIST
+        archive.write_bytes(answer.content)
+        unpack_tar(archive, folder)
+    (source,) = folder.iterdir()
+    return source
+
+
+def run_openai_tests(url: str) -> str:
+    """Run the 75 tests that concern us against ``url`` and return what pytest printed; fails when one does."""
+    command = [sys.executable, "-m", "pytest", "-q", "-o", "addopts=", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, *OPENAI_FILES, "-k", OPENAI_TESTS],
+        cwd=openai_sdk_tests(),
+        env={**os.environ, "TEST_API_BASE_URL": f"{url}/v1"},
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def node_clients() -> Path:
+    """Return a folder with clients.mjs and what it needs, installed once from the lock file."""
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(NODE.iterdir()))).hexdigest()[:16]
+    folder = default_cache_dir() / "client-tests" / f"node-{digest}"
+    if not (folder / "complete").is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(NODE, folder)
+        npm = shutil.which("npm")
+        assert npm, "npm is needed for the JavaScript clients: install Node.js 20 or later"
+        subprocess.run([npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder, check=True, timeout=300)
+        (folder / "complete").touch()
+    return folder
+
+
+def run_node_clients(url: str, calling_url: str) -> dict[str, Any]:
+    """Run clients.mjs and return what each client saw; the server at ``calling_url`` has the calling model."""
+    done = subprocess.run(
+        ["node", "clients.mjs", url, calling_url],
+        cwd=node_clients(),
+        env={**os.environ, "AI_SDK_LOG_WARNINGS": "false"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    results: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return results
+
+
+def write_calling_model(path: Path, tokenizer: ChatTokenizer) -> None:
+    """Write a model that calls the tool ``f(a=1)``, whatever it is asked."""
+    write_scripted_model(path, _call_ids(tokenizer), tokenizer.assistant)
+
+
+def _call_ids(tokenizer: ChatTokenizer) -> Sequence[int]:
+    """Return the ids of the call, no token twice."""
+    letters = {piece: tokenizer._pieces.PieceToId(piece) for piece in "f(a=1)"}
+    as_byte = {letter: 3 + ord(letter) for letter in "\nf"}
+    call = [letters["f"], as_byte["\n"], as_byte["f"], *(letters[letter] for letter in "(a=1)")]
+    return [*call, tokenizer.observation]
