@@ -84,6 +84,12 @@ def quantize(
     checkpoint = read_checkpoint(_folder_of(source, downloads, log))
     header = checkpoint.header(dtype, header_version)
     _check_rows(header)
+    if check and not published_like(header):
+        raise UsageError(
+            f"{dtype} with this context cannot be checked",
+            why="nobody has published such a file, so there is no digest to compare with",
+            do=f"leave out --check, or choose one of: {', '.join(sorted(set(PUBLISHED.values())))}",
+        )
     if checkpoint.rope_ratio != 1 and header_version == 1:
         log.warn(
             f"config.json has rope_ratio {checkpoint.rope_ratio:g}, which a version 1 header cannot carry: "
@@ -154,12 +160,11 @@ def _check_digest(partial: PartialModel, header: ModelHeader, log: Log) -> tuple
     if sha256 in PUBLISHED:
         log.line(f"{sha256}: the published {PUBLISHED[sha256]}, byte for byte")
         return sha256, PUBLISHED[sha256]
-    wanted = published_like(header)
     bad = partial.set_aside()
-    why = "\n".join(f"{model} has sha256 {digest}" for digest, model in wanted.items())
+    wanted = "\n".join(f"{model} has sha256 {digest}" for digest, model in published_like(header).items())
     raise DigestMismatch(
         f"{partial.output.name} is not a published model",
-        why=f"its sha256 is {sha256}; {why or f'no digest was ever published for {header.dtype} with this context'}",
+        why=f"its sha256 is {sha256}\n{wanted}",
         do=f"fine-tuned weights: convert without --check; else check the weights' own digests (kept: {bad.name})",
     )
 

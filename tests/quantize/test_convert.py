@@ -188,6 +188,12 @@ def test_check_refuses_what_was_never_published(folder: Path, tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["model.bin.bad"]
 
 
+def test_check_of_what_nobody_published_is_refused_before_any_work(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="q5_0 with this context cannot be checked"):
+        quantize(folder, "q5_0", tmp_path / "model.bin", check=True, log=quiet())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_check_names_the_published_model(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     golden = json.loads((Path(__file__).parent / "golden.json").read_text())["half 0.3.0"]["q4_0"]
     monkeypatch.setitem(published.PUBLISHED, golden, "ChatGLM3-6B q4_0")
