@@ -196,6 +196,7 @@ def stage_payload(plan: Plan, tree: Path, engine: EngineInfo, python_exact: str)
     shutil.copytree(
         ROOT / "payload" / "oneclick", tree / "app" / "oneclick", ignore=shutil.ignore_patterns("__pycache__")
     )
+    shutil.copytree(ROOT / "docs" / "help", tree / "app" / "help")
     for name, subcommand in DOORS.items():
         write_bat("run.bat.j2", tree / name, python_dir="python", subcommand=subcommand)
     write_text("settings.toml.j2", tree / SETTINGS_FILE, newline="\r\n")

@@ -20,6 +20,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+ROOT = Path(__file__).resolve().parent.parent.parent
+
 
 @pytest.mark.parametrize(("name", "subcommand"), DOORS.items())
 def test_a_door_is_ascii_with_windows_line_ends(tmp_path: Path, name: str, subcommand: str) -> None:
@@ -57,6 +59,8 @@ def test_the_help_page_stands_alone_and_gives_the_chatbox_settings() -> None:
     recipe = read_recipe("chatglm3")
     html = render_text("help.html.j2", recipe=recipe, model=recipe.model("q4_0"))
     assert "http://127.0.0.1:8000" in html and "chatglm3-ggml.bin" in html and "3.27 GB" in html
+    pictures = re.findall(r'<img src="app/help/([^"]+)"', html)
+    assert pictures and all((ROOT / "docs" / "help" / name).is_file() for name in pictures)
     assert not re.findall(r"""<(?:script|link|img)[^>]*(?:src|href)=["']https?:""", html)
 
 
