@@ -199,6 +199,7 @@ def test_a_markdown_export_reads_well_and_imports_as_it_was(chat: ChatPage) -> N
     assert text.startswith("# 旅行/计划\n")
     assert "## 我\n\n第一\n第二\n" in text
     menu(chat, "删除")
+    expect(chat.find(".conversation")).to_have_count(0)
     chat.import_text("back.md", text)
     with chat.page.expect_download() as download:
         menu(chat, "导出为 JSON")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from tests.server.conftest import starting
 from tests.support.native_bundle import Program
@@ -222,6 +222,15 @@ def test_the_page_is_there_before_any_model(open_page: OpenPage) -> None:
         expect(chat.find(".hero-title")).to_be_visible()
         expect(chat.prompt).to_be_editable()
         expect(chat.find(".pill")).to_have_text("启动中")
+
+
+def test_a_browser_that_cannot_run_the_page_is_told_what_to_do(browser: Browser, program: Program) -> None:
+    page = browser.new_page()
+    page.route("**/*.js", lambda route: route.abort())
+    page.goto(program.url)
+    expect(page.locator(".too-old")).to_contain_text("Microsoft Edge", timeout=10_000)
+    expect(page.locator(".too-old")).to_be_visible(timeout=10_000)
+    page.close()
 
 
 def test_the_whole_page_is_light() -> None:

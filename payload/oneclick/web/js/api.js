@@ -24,8 +24,7 @@ async function request(path, options = {}) {
   try {
     return await fetch(path, { cache: "no-store", credentials: "omit", redirect: "error", ...options });
   } catch (error) {
-    // A time-out is no refusal: a busy PC may just be slow.
-    if (error.name === "AbortError" || error.name === "TimeoutError") throw error;
+    if (error.name === "AbortError") throw error;
     throw new ConnectionLost();
   }
 }
@@ -52,8 +51,18 @@ function wordsOf(error) {
   return error.x_oneclick?.message ?? error.message ?? null;
 }
 
-/** Return the server's /status. */
-export async function fetchStatus(signal) {
+/** Return the server's /status; an AbortError when it takes longer than `withinMs`: a busy PC may just be slow. */
+export async function fetchStatus(withinMs) {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(), withinMs);
+  try {
+    return await askStatus(controller.signal);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function askStatus(signal) {
   const ask = () => request("/status", { headers: headers(), signal });
   let response = await ask();
   if (response.status === 401) {

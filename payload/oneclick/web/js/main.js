@@ -78,6 +78,7 @@ async function start() {
   addEventListener("keydown", onKey);
   addEventListener("popstate", openByAddress);
 
+  document.documentElement.dataset.started = "";
   ask();
   await Promise.all([loadRoles(), loadConversations()]);
   const wanted = location.hash.slice(1) || localStorage.getItem(LAST);

@@ -11,6 +11,8 @@ const OTHERWISE_MS = 700;
 /** One failed question is a hiccup (a computer that woke up); two are an absence. */
 const FAILURES_BEFORE_OFFLINE = 2;
 
+const ANSWER_WITHIN_MS = 5000;
+
 let timer = 0;
 let failures = 0;
 let asking = false;
@@ -25,7 +27,7 @@ export async function ask() {
   asking = true;
   clearTimeout(timer);
   try {
-    update(await fetchStatus(AbortSignal.timeout(5000)));
+    update(await fetchStatus(ANSWER_WITHIN_MS));
     failures = 0;
   } catch (error) {
     if (error instanceof ServerError && error.status === 401) update({ phase: "locked" });

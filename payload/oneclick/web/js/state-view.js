@@ -133,7 +133,7 @@ async function enterKey() {
 
 /** Return {used, total, speed, dropped} of the newest answer that has figures. */
 function lastFigures() {
-  for (const message of chat.messages.toReversed()) {
+  for (const message of [...chat.messages].reverse()) {
     const own = message.role === "assistant" ? versionOf(message).figures : null;
     if (own?.usage) {
       return { used: own.usage.total_tokens, speed: own.timings?.predicted_per_second, dropped: own.dropped ?? 0 };

@@ -370,7 +370,7 @@ export function startThread() {
 
 /** Let the user edit the question before the last answer. */
 export function editLastQuestion() {
-  const last = chat.messages.findLast((message) => message.role === "user");
+  const last = [...chat.messages].reverse().find((message) => message.role === "user");
   if (last) views.get(last.id)?.startEditing();
 }
 
