@@ -141,6 +141,21 @@ def test_a_file_the_system_does_not_open_is_told_with_the_reason(tmp_path: Path)
     assert caught.value.key == "model.unreadable"
 
 
+def test_a_disk_that_fails_while_reading_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "model.bin"
+    path.symlink_to("/proc/self/mem")  # opens, then answers reads at its start with an I/O error
+    assert key_of(path) == "model.unreadable"
+    with pytest.raises(OneClickError) as caught:
+        sha256_of(path)
+    assert caught.value.key == "model.unreadable"
+
+
+def test_a_file_that_went_away_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(OneClickError) as caught:
+        digest_of(tmp_path / "gone.bin", DigestMemory(tmp_path / "digests.json"))
+    assert caught.value.key == "model.missing"
+
+
 @pytest.mark.parametrize("number", [1, 2, 4, 1024, 1280, 77])
 def test_another_architecture_is_refused_by_name(tmp_path: Path, tiny: Path, number: int) -> None:
     path = tmp_path / "other.bin"

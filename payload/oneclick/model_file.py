@@ -16,9 +16,10 @@ import hashlib
 import json
 import os
 import struct
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Sequence
+from typing import Any, BinaryIO, Callable, Iterator, Sequence
 
 from oneclick.errors import OneClickError
 
@@ -209,7 +210,7 @@ def _is_utf8(data: bytes) -> bool:
 
 def read_header(path: Path) -> ModelHeader:
     """Read the header of the model file ``path``; OneClickError("model.…") when it is not a ChatGLM3 model."""
-    with _open(path) as stream:
+    with _open(path) as stream, _reading(path):
         return parse_header(stream.read(HEADER_BYTES), path.name)
 
 
@@ -343,13 +344,13 @@ def expected_size(header: ModelHeader) -> int:
 def read_tokenizer(path: Path) -> bytes:
     """Return the serialized sentencepiece ModelProto inside the model file ``path``."""
     header = read_header(path)
-    with _open(path) as stream:
+    with _open(path) as stream, _reading(path):
         stream.seek(header.tokenizer_offset)
         proto = stream.read(header.tokenizer_length)
+        have_bytes = os.fstat(stream.fileno()).st_size
     if len(proto) < header.tokenizer_length:
-        raise OneClickError(
-            "model.truncated", name=path.name, have_bytes=path.stat().st_size, need_bytes=expected_size(header)
-        )
+        need_bytes = expected_size(header)
+        raise OneClickError("model.truncated", name=path.name, have_bytes=have_bytes, need_bytes=need_bytes)
     return proto
 
 
@@ -369,12 +370,13 @@ def check_model(path: Path, *, engine: str = "", readable_versions: Sequence[int
             engine=engine,
             readable=", ".join(str(version) for version in readable_versions),
         )
-    have, need = path.stat().st_size, expected_size(header)
+    with _reading(path):
+        have, need = path.stat().st_size, expected_size(header)
     if have < need:
         raise OneClickError("model.truncated", name=path.name, have_bytes=have, need_bytes=need)
     if have > need:
         raise OneClickError("model.too_long", name=path.name, extra_bytes=have - need)
-    with _open(path) as stream:
+    with _open(path) as stream, _reading(path):
         for tensor in tensor_layout(header):
             expected = pack_tensor_head(tensor)
             meta_bytes = 4 * (3 + len(tensor.shape)) + len(tensor.name)
@@ -474,7 +476,8 @@ def sha256_of(path: Path, *, progress: Progress | None = None, cancel: Cancel | 
         while True:
             if cancel is not None and cancel():
                 raise OneClickError("model.cancelled")
-            size = stream.readinto(buffer)  # type: ignore[attr-defined]
+            with _reading(path):
+                size = stream.readinto(buffer)  # type: ignore[attr-defined]
             if not size:
                 return digest.hexdigest()
             digest.update(buffer[:size])
@@ -528,7 +531,8 @@ def digest_of(
     cancel: Cancel | None = None,
 ) -> str:
     """Return the sha256 of ``path``, from ``memory`` when the file has not changed since it was last hashed."""
-    known = memory.recall(path) if memory is not None else None
+    with _reading(path):
+        known = memory.recall(path) if memory is not None else None
     if known is not None:
         return known
     digest = sha256_of(path, progress=progress, cancel=cancel)
@@ -537,12 +541,19 @@ def digest_of(
     return digest
 
 
-def _open(path: Path) -> BinaryIO:
-    if not path.exists():
-        raise OneClickError("model.missing", name=path.name)
-    if path.is_dir():
-        raise OneClickError("model.not_a_file", name=path.name)
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn the system's refusals (a drive that went away, a bad sector, another program's lock) into sentences."""
     try:
-        return path.open("rb")
+        yield
+    except FileNotFoundError as error:
+        raise OneClickError("model.missing", name=path.name) from error
     except OSError as error:
         raise OneClickError("model.unreadable", name=path.name, reason=error.strerror or error) from error
+
+
+def _open(path: Path) -> BinaryIO:
+    with _reading(path):
+        if path.is_dir():
+            raise OneClickError("model.not_a_file", name=path.name)
+        return path.open("rb")
