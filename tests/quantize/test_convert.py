@@ -19,7 +19,7 @@ from bundle.quantize import convert, published, quantize
 from bundle.quantize.partial import PartialModel
 from bundle.random_checkpoint import write_random_checkpoint
 from oneclick.model_file import check_model, read_header, tensor_layout
-from tests.test_shape_test import chat
+from tests.support.native_chat import chat
 
 
 @pytest.fixture(scope="module")
