@@ -150,6 +150,7 @@ class Launcher:
                 threads=default_threads(processor),
                 api_key=settings.api_key,
                 allow_origins=settings.allowed_origins,
+                version=info.version,
                 allow_hosts=ports.names_of_this_pc() if not ports.is_loopback(settings.host) else (),
             ),
             self._status,
