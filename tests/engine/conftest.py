@@ -78,7 +78,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """13 MB, 8 layers; four loud ids."""
+    """13 MB, 8 layers; loud ids as in tiny_model."""
     path = tmp_path_factory.mktemp("model") / "small.bin"
-    write_random_model(path, "small", padded_vocab=4)
+    write_random_model(path, "small", padded_vocab=8)
     return path

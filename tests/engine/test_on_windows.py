@@ -22,6 +22,16 @@ pytestmark = pytest.mark.wine
 FEATURES = {"chunked_prefill", "gil_release", "wide_path", "checked_load", "checked_input", "checked_decode", "blas"}
 
 
+def differing(answers: list[list[int]], others: list[list[int]]) -> int:
+    """How many of 50 prompts get another next token.
+
+    Rounding decides where two tokens are equally likely, and in a random model they now and then are; a wrong
+    computation changes nearly all of them.
+    """
+    assert len(answers) == len(others) == 50
+    return sum(answer[0] != other[0] for answer, other in zip(answers, others, strict=True))
+
+
 @pytest.fixture(scope="session")
 def greedy_on_avx2(probe: Probe, small_model: Path) -> Any:
     return probe("avx2", "greedy", small_model)
@@ -35,7 +45,7 @@ def test_the_engine_says_its_version_and_features(probe: Probe, tiny_model: Path
 
 def test_both_cpu_levels_say_the_same(probe: Probe, small_model: Path, greedy_on_avx2: Any) -> None:
     avx = probe("avx", "greedy", small_model)
-    assert [answer[0] for answer in avx] == [answer[0] for answer in greedy_on_avx2]
+    assert differing(avx, greedy_on_avx2) <= 1
 
 
 def test_it_says_what_the_unpatched_release_says(small_model: Path, greedy_on_avx2: Any) -> None:
@@ -43,7 +53,7 @@ def test_it_says_what_the_unpatched_release_says(small_model: Path, greedy_on_av
     command = [sys.executable, str(PROBE), str(native_engine(patched=False)), "", "greedy", str(small_model)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     released = json.loads(done.stdout.splitlines()[-1])
-    assert [answer[0] for answer in released] == [answer[0] for answer in greedy_on_avx2]
+    assert differing(released, greedy_on_avx2) <= 1
 
 
 def test_each_level_uses_only_what_it_says(engine_bundle: Path) -> None:
