@@ -29,6 +29,7 @@ from bundle.render import write_bat, write_text
 from bundle.sbom import write_sbom
 from bundle.scratch import scratch_folder
 from bundle.sources import Sources
+from bundle.trim import trim_tree
 from bundle.verify import write_sums
 
 DOORS = {"一键运行.bat": "", "下载模型.bat": "download", "环境诊断.bat": "doctor"}
@@ -80,6 +81,7 @@ def assemble(plan: Plan, sources: Sources, log: Log) -> Build:
             stage_payload(plan, tree, engine, python_exact)
             model_name = stage_model(plan, tree, sources)
             models = {model_name: _model_digest(plan, tree / model_name)} if model_name else {}
+            trim_tree(tree, plan.recipe.trim)
         with log.step("Say what is in it"):
             provenance = bundle_provenance(plan, tree, python_file, wheels, engine_wheels, engine, python_exact)
             collect_licenses(tree, provenance.components)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import py7zr
 import pytest
 
 from bundle.audit import AuditExpectations, audit_tree, names_of_this_machine
@@ -25,19 +24,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def bundle(built_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("extracted")
-    with built_archive.open("rb") as file, py7zr.SevenZipFile(file) as source:
-        source.extractall(folder)
-    return folder / "ChatGLM3_cpp"
+def manifest(real_bundle: Path) -> Manifest:
+    return load((real_bundle / "MANIFEST.json").read_bytes())
 
 
-@pytest.fixture(scope="module")
-def manifest(bundle: Path) -> Manifest:
-    return load((bundle / "MANIFEST.json").read_bytes())
-
-
-def expectations(bundle: Path, manifest: Manifest) -> AuditExpectations:
+def expectations(real_bundle: Path, manifest: Manifest) -> AuditExpectations:
     """What the builder expects of this bundle, put together again from what it says about itself."""
     components = [
         Component(
@@ -49,7 +40,7 @@ def expectations(bundle: Path, manifest: Manifest) -> AuditExpectations:
         )
         for entry in manifest.components
     ]
-    levels = json.loads((bundle / "bundle.json").read_bytes())["engine"]["levels"]
+    levels = json.loads((real_bundle / "bundle.json").read_bytes())["engine"]["levels"]
     return AuditExpectations(
         components=components,
         engine_levels={level["folder"]: LEVELS[level["name"]].requires for level in levels},
@@ -57,8 +48,8 @@ def expectations(bundle: Path, manifest: Manifest) -> AuditExpectations:
     )
 
 
-def test_a_full_audit_of_the_real_bundle_is_clean(bundle: Path, manifest: Manifest) -> None:
-    assert audit_tree(bundle, expectations(bundle, manifest)) == []
+def test_a_full_audit_of_the_real_bundle_is_clean(real_bundle: Path, manifest: Manifest) -> None:
+    assert audit_tree(real_bundle, expectations(real_bundle, manifest)) == []
 
 
 def test_the_real_archive_verifies(built_archive: Path) -> None:
@@ -69,8 +60,8 @@ def test_the_real_archive_verifies(built_archive: Path) -> None:
     assert report.size_bytes <= 16_000_000
 
 
-def test_every_part_of_the_bundle_has_its_licence(bundle: Path, manifest: Manifest) -> None:
-    index = parse_index((bundle / "licenses" / "INDEX.md").read_text(encoding="utf-8"))
+def test_every_part_of_the_bundle_has_its_licence(real_bundle: Path, manifest: Manifest) -> None:
+    index = parse_index((real_bundle / "licenses" / "INDEX.md").read_text(encoding="utf-8"))
     assert len(index) == len(manifest.components)
     assert all(texts for texts in index.values())
     kinds = {entry["kind"] for entry in manifest.components}
@@ -79,22 +70,22 @@ def test_every_part_of_the_bundle_has_its_licence(bundle: Path, manifest: Manife
     assert all(entry["source"] for entry in manifest.components)
 
 
-def test_the_sbom_of_the_real_bundle_is_valid(bundle: Path, manifest: Manifest) -> None:
-    text = (bundle / "sbom.cdx.json").read_text(encoding="utf-8")
+def test_the_sbom_of_the_real_bundle_is_valid(real_bundle: Path, manifest: Manifest) -> None:
+    text = (real_bundle / "sbom.cdx.json").read_text(encoding="utf-8")
     validate_sbom(text)
     named = {component["name"] for component in json.loads(text)["components"]}
     assert named == {entry["name"] for entry in manifest.components if entry["kind"] != "payload"}
 
 
 @pytest.mark.skipif(not shutil.which("osslsigncode"), reason="osslsigncode is not installed")
-def test_a_changed_python_program_is_named(bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
+def test_a_changed_python_program_is_named(real_bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.mkdir()
-    program = bytearray((bundle / "python" / "python.exe").read_bytes())
+    program = bytearray((real_bundle / "python" / "python.exe").read_bytes())
     program[0x600] ^= 1
     (python / "python.exe").write_bytes(program)
-    shutil.copy(bundle / "python" / "select.pyd", python / "select.pyd")
-    level = next((bundle / "app" / "engine").glob("*/chatglm_cpp/*.pyd"))
+    shutil.copy(real_bundle / "python" / "select.pyd", python / "select.pyd")
+    level = next((real_bundle / "app" / "engine").glob("*/chatglm_cpp/*.pyd"))
     shutil.copy(level, python / "_unsigned.pyd")
     findings = audit_tree(tmp_path, AuditExpectations())
     named = {finding.path: finding.what for finding in findings if finding.rule == "signature"}
@@ -111,14 +102,14 @@ def test_a_changed_python_program_is_named(bundle: Path, manifest: Manifest, tmp
         for tool in ("7zz", "bsdtar")
     ],
 )
-def test_other_tools_extract_the_same_files(built_archive: Path, bundle: Path, tmp_path: Path, tool: str) -> None:
+def test_other_tools_extract_the_same_files(built_archive: Path, real_bundle: Path, tmp_path: Path, tool: str) -> None:
     arguments = {"7zz": ["x", f"-o{tmp_path}"], "bsdtar": ["-C", str(tmp_path), "-xf"]}[tool]
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     subprocess.run([tool, *arguments, str(built_archive)], check=True, capture_output=True, env=environment)
-    names = [path.relative_to(bundle) for path in bundle.rglob("*") if path.is_file()]
+    names = [path.relative_to(real_bundle) for path in real_bundle.rglob("*") if path.is_file()]
     extracted = tmp_path / "ChatGLM3_cpp"
     assert sorted(names) == sorted(path.relative_to(extracted) for path in extracted.rglob("*") if path.is_file())
-    assert all((bundle / name).read_bytes() == (extracted / name).read_bytes() for name in names)
+    assert all((real_bundle / name).read_bytes() == (extracted / name).read_bytes() for name in names)
 
 
 @pytest.mark.slow
