@@ -87,9 +87,12 @@ def main() -> None:
             url = f"http://127.0.0.1:{port}"
             pause_s = minutes * 60 / options.requests
             with ThreadPoolExecutor(CLIENTS) as pool:
-                # Warm up: the KV cache's memory is touched once up to the longest request, pools and allocator fill.
-                longest = {"messages": [{"role": "user", "content": "天气 " * 400}], "max_tokens": 400}
-                requests.post(f"{url}/v1/chat/completions", json=longest, timeout=300).raise_for_status()
+                # Warm up: KV cache and scratch memory are touched once up to the longest request and the longest
+                # chunk, which the engine chooses when it has seen how fast it is; pools and allocator fill.
+                message = {"role": "user", "content": "天气 " * 600}
+                longest = {"messages": [message], "max_tokens": 400, "cache_prompt": False}
+                for _ in range(3):
+                    requests.post(f"{url}/v1/chat/completions", json=longest, timeout=300).raise_for_status()
                 warm = options.requests // 4
                 list(pool.map(lambda seed: one_client(port, seed), range(warm)))
                 rest(url)

@@ -20,9 +20,9 @@ BATCH_TOKENS = 32
 
 @dataclass
 class Speed:
-    """Measured seconds per token, slowly following the machine. Starts with a guess of a slow PC."""
+    """Measured seconds per token, slowly following the machine. Starts with a guess of a middling PC."""
 
-    prompt_s: float = 0.10
+    prompt_s: float = 0.04
     token_s: float = 0.25
     prompt_measured: bool = False
 

@@ -57,7 +57,8 @@ class Worker:
                 # The main thread may be inside a native call that nothing can interrupt.
                 os._exit(0)
             if message["op"] == "cancel":
-                self._cancelled.add(message["id"])
+                # Numbers only grow: what is no longer the current one ended before its cancel came.
+                self._cancelled = {message["id"]}
             else:
                 self._work.put(message)
 
