@@ -23,7 +23,7 @@ TUNING = Tuning(
     sample_bytes=32 * KIB,
     sample_s=0.4,
     slow_bytes_s=20_000,
-    slow_window_s=1.0,
+    slow_window_s=8.0,
     retry_wait_s=0.02,
     retry_after_max_s=5.0,
     rename_patience_s=0.3,
@@ -80,8 +80,8 @@ class Fetch:
             progress=self.progress.append,
             on_event=self.events.append,
             tuning=replace(TUNING, **changes),
-            connect_timeout_s=options.pop("connect_timeout_s", 1.0),
-            idle_timeout_s=options.pop("idle_timeout_s", 0.5),
+            connect_timeout_s=options.pop("connect_timeout_s", 3.0),
+            idle_timeout_s=options.pop("idle_timeout_s", 1.5),
             **options,
         )
 
