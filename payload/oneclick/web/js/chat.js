@@ -214,7 +214,15 @@ async function keepCurrent(messages) {
   chat.conversations = [current, ...chat.conversations.filter((one) => one.id !== current.id)];
   emit("conversations");
   await store.putWhole(current, messages);
-  navigator.storage?.persist?.().catch(() => {});
+  askToKeep();
+}
+
+let askedToKeep = false;
+
+/** Ask the browser, once, not to clear our data when the disk runs full. */
+function askToKeep() {
+  if (!askedToKeep) navigator.storage?.persist?.().catch(() => {});
+  askedToKeep = true;
 }
 
 /** Return what the model gets to read: the role and the first `count` messages that say something. */

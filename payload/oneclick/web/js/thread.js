@@ -51,11 +51,11 @@ let idling = false;
 function showFarAway() {
   if (idling) return;
   idling = true;
-  const far = [...views.values()].filter((view) => !view.markdown && view.message.role === "assistant");
   whenIdle(function some(deadline) {
+    const far = [...views.values()].filter((view) => !view.markdown && view.message.role === "assistant");
     while (far.length > 0 && deadline.timeRemaining() > 2) far.pop().showMarkdown();
-    if (far.length > 0) whenIdle(some);
-    else idling = false;
+    idling = far.length > 0;
+    if (idling) whenIdle(some);
   });
 }
 
