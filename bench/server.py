@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
 import requests  # noqa: E402
 
-from bench.startup import add_prng, make_tutorial, workplace  # noqa: E402
+from bench.startup import make_tutorial, workplace  # noqa: E402
 from bundle.shape_test import write_random_model  # noqa: E402
 from tests.support.native_engine import native_engine  # noqa: E402
 from tests.support.server_processes import our_server, upstream_server, wait_until_ready  # noqa: E402
@@ -136,7 +136,6 @@ def wine_pair(archive: Path) -> Iterator[tuple[Start, Start]]:
     """Give the starts of both servers under Wine, on the Python and engine of ``archive``."""
     with workplace(archive) as (prefix, our_folder, tiny):
         tutorial = make_tutorial(our_folder, our_folder.parent / "tutorial", tiny)
-        add_prng(prefix)
 
         def starter(folder: Path, bat: str, options: Callable[[int], list[str]]) -> Start:
             @contextmanager
