@@ -73,8 +73,11 @@ async def while_connected(request: Request, work: Awaitable[Result]) -> Result:
             return task.result()
         raise ClientDisconnect
     finally:
-        for one in (task, watcher):
-            one.cancel()
+        # Before Python 3.12 wait_for() swallows a cancellation that meets its result: ask until it is heard.
+        while not (task.done() and watcher.done()):
+            task.cancel()
+            watcher.cancel()
+            await asyncio.wait({task, watcher}, timeout=0.05)
         await asyncio.gather(task, watcher, return_exceptions=True)
 
 
