@@ -253,3 +253,27 @@ def test_localhost_and_its_number_show_the_same_conversations(open_page: OpenPag
     expect(chat.page).to_have_url(re.compile(f"^{chat.url}"))
     expect(chat.find(".conversation-title")).to_have_text(["同一个地方"])
     chat.foreign.clear()
+
+
+def test_what_is_typed_while_the_page_still_reads_its_store_is_sent(open_page: OpenPage, program: Program) -> None:
+    chat = open_page(program.url, preferences=SHORT)
+    chat.page.add_init_script(
+        """const open = indexedDB.open.bind(indexedDB);
+        const slow = (...names) => {
+          const request = open(...names);
+          const late = {};
+          for (const name of ["onsuccess", "onupgradeneeded", "onerror"]) {
+            Object.defineProperty(late, name, { set(listener) {
+              request[name] = () => setTimeout(() => listener.call(request), name === "onsuccess" ? 1500 : 0);
+            } });
+          }
+          return Object.defineProperty(late, "result", { get: () => request.result });
+        };
+        Object.defineProperty(indexedDB, "open", { value: slow });"""
+    )
+    chat.page.reload()
+    chat.prompt.fill("很着急")
+    chat.prompt.press("Enter")
+    chat.page.keyboard.press("Control+k")
+    expect(chat.find(".message.user .body")).to_have_text("很着急", timeout=PATIENCE_MS)
+    expect(chat.figures).to_have_count(1, timeout=PATIENCE_MS)

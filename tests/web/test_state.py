@@ -147,7 +147,7 @@ def test_reading_a_long_conversation_shows_its_progress(open_page: OpenPage, slo
       new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
     }"""
     chat.page.evaluate(seen)
-    chat.ask("好" * 1500, timeout_ms=4 * PATIENCE_MS)
+    chat.ask("好" * 800, timeout_ms=4 * PATIENCE_MS)
     words = "".join(word or "" for word in chat.page.evaluate("seen"))
     assert "正在阅读对话 " in words
     assert "%" in words

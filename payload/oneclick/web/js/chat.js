@@ -43,14 +43,14 @@ export async function loadConversations() {
   emit("conversations");
 }
 
-/** Open an empty conversation with the role `roleId`. */
-export function startConversation(roleId = "general") {
+/** Open an empty conversation with the role `roleId`; `quietly`: without showing it yet. */
+export function startConversation(roleId = "general", { quietly = false } = {}) {
   const role = roleById(roleId);
   chat.current = {
     id: newId(), title: "", named: false, role: role.id, system: role.system, createdAt: Date.now(), updatedAt: Date.now(),
   };
   chat.messages = [];
-  emit("opened");
+  if (!quietly) emit("opened");
 }
 
 export async function openConversation(id) {

@@ -80,11 +80,16 @@ function keepDraft() {
   }
 }
 
+let draftShown = false;
+
+/** Show what was being written; what was typed before the page had started stays. */
 function showDraft() {
+  const typed = draftShown ? "" : prompt.value;
+  draftShown = true;
   try {
-    prompt.value = localStorage.getItem(draftKey()) ?? "";
+    prompt.value = typed || (localStorage.getItem(draftKey()) ?? "");
   } catch {
-    prompt.value = "";
+    prompt.value = typed;
   }
   grow();
 }

@@ -80,10 +80,14 @@ async function start() {
 
   document.documentElement.dataset.started = "";
   ask();
-  await Promise.all([loadRoles(), loadConversations()]);
   const wanted = location.hash.slice(1) || localStorage.getItem(LAST);
-  if (wanted) await openConversation(wanted);
-  else startConversation();
+  // There is always a conversation to type into, also while the stored ones are still being read.
+  startConversation("general", { quietly: Boolean(wanted) });
+  await Promise.all([loadRoles(), loadConversations()]);
+  if (chat.messages.length === 0) {
+    if (wanted) await openConversation(wanted);
+    else startConversation();
+  }
   if (!matchMedia("(pointer: coarse)").matches) byId("prompt").focus();
 }
 
