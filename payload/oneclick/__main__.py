@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 
-from oneclick import console, messages
-from oneclick.errors import OneClickError
+from oneclick.bytecode import drop_other_caches, use_cache
 from oneclick.folder import BundleFolder
-from oneclick.logs import start_logging
-from oneclick.settings import read_settings
+
+use_cache(BundleFolder.of_this_program().root)  # Before anything else is imported.
+
+import logging  # noqa: E402
+
+from oneclick import console, messages  # noqa: E402
+from oneclick.errors import OneClickError  # noqa: E402
+from oneclick.logs import start_logging  # noqa: E402
+from oneclick.settings import read_settings  # noqa: E402
 
 
 def main(arguments: list[str]) -> int:
@@ -18,6 +23,7 @@ def main(arguments: list[str]) -> int:
     messages.set_language(read_settings(folder.settings).language)
     console.prepare(messages.say("launcher.title"))
     start_logging(folder.logs)
+    drop_other_caches(folder.root)
     window = console.Console()
     try:
         return _run(folder, arguments, window)
