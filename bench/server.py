@@ -114,18 +114,18 @@ def survived(start: Start, model: Path) -> int:
 
 
 @contextmanager
-def native_pair() -> Iterator[tuple[Start, Start]]:
+def native_pair(threads: int) -> Iterator[tuple[Start, Start]]:
     """Give the starts of both servers on the engine for this machine."""
     engine = native_engine(patched=True)
 
     @contextmanager
     def ours(model: Path) -> Iterator[str]:
-        with our_server(model, engine) as (port, _):
+        with our_server(model, engine, threads) as (port, _):
             yield f"http://127.0.0.1:{port}"
 
     @contextmanager
     def theirs(model: Path) -> Iterator[str]:
-        with upstream_server(model, engine) as (port, _):
+        with upstream_server(model, engine, threads) as (port, _):
             yield f"http://127.0.0.1:{port}"
 
     yield ours, theirs
@@ -186,11 +186,11 @@ def compare(ours: Start, theirs: Start, model: Path, turns: int) -> tuple[list[d
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a small shape")
+    parser.add_argument("--quick", action="store_true", help="a small shape, one thread")
     parser.add_argument("--turns", type=int, default=6)
     parser.add_argument("--archive", type=Path, help="run out of this archive under Wine")
     options = parser.parse_args()
-    pair = wine_pair(options.archive) if options.archive else native_pair()
+    pair = wine_pair(options.archive) if options.archive else native_pair(1 if options.quick else 0)
     with tempfile.TemporaryDirectory() as folder, pair as (ours, theirs):
         model, tiny = Path(folder, "model.bin"), Path(folder, "tiny.bin")
         write_random_model(model, "small" if options.quick else "full")

@@ -70,7 +70,7 @@ def upstream_packages() -> Path:
 
 
 @contextlib.contextmanager
-def upstream_server(model: Path, engine: Path) -> Iterator[tuple[int, int]]:
+def upstream_server(model: Path, engine: Path, threads: int = 0) -> Iterator[tuple[int, int]]:
     """Run ``uvicorn chatglm_cpp.openai_api:app`` as the tutorial does; give (port, process id)."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -82,7 +82,7 @@ def upstream_server(model: Path, engine: Path) -> Iterator[tuple[int, int]]:
     with subprocess.Popen(
         [sys.executable, "-c", program],
         cwd=model.parent,
-        env={**os.environ, "MODEL": model.name},
+        env={**os.environ, "MODEL": model.name, "NUM_THREADS": str(threads)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
