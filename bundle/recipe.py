@@ -201,6 +201,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path.name} is not valid TOML", why=str(error), do="correct that place") from error
 
 
+def recipe_files() -> list[Path]:
+    """Return every recipe in ``recipes/``, sorted; ``matrix.toml`` beside them lists combinations of them."""
+    return sorted(file for file in RECIPES.glob("*.toml") if file.name != "matrix.toml")
+
+
 def read_recipe(name_or_file: str) -> Recipe:
     """Read a recipe by its name in ``recipes/`` or by a path to a ``.toml`` file.
 
@@ -210,9 +215,7 @@ def read_recipe(name_or_file: str) -> Recipe:
     if path.suffix != ".toml":
         path = RECIPES / f"{name_or_file}.toml"
         if not path.is_file():
-            raise unknown(
-                "recipe", name_or_file, sorted(file.stem for file in RECIPES.glob("*.toml")), where=str(RECIPES)
-            )
+            raise unknown("recipe", name_or_file, [file.stem for file in recipe_files()], where=str(RECIPES))
     recipe = from_toml(Recipe, _with_parent(read_toml(path), path), path.name)
     if recipe.format != 1:
         raise UsageError(

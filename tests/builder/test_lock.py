@@ -10,9 +10,9 @@ import pytest
 from bundle.errors import UsageError
 from bundle.lock import Lock, PinnedFile, lock_text, read_lock
 from bundle.pinning import target_tags, wanted_files
-from bundle.recipe import RECIPES, Recipe, read_recipe
+from bundle.recipe import Recipe, read_recipe, recipe_files
 
-RECIPE_NAMES = sorted(path.stem for path in RECIPES.glob("*.toml"))
+RECIPE_NAMES = [path.stem for path in recipe_files()]
 
 
 def beside(tmp_path: Path, text: str) -> Recipe:

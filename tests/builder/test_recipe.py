@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bundle.errors import UsageError
-from bundle.recipe import RECIPES, read_recipe
+from bundle.recipe import RECIPES, read_recipe, recipe_files
 
 TEXT = (RECIPES / "chatglm3.toml").read_text(encoding="utf-8")
 
@@ -21,7 +21,7 @@ def changed(tmp_path: Path, old: str, new: str) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", recipe_files(), ids=lambda path: path.stem)
 def test_every_recipe_in_the_repository_is_read(path: Path) -> None:
     recipe = read_recipe(path.stem)
     assert recipe.python.default in recipe.python.versions
