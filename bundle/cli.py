@@ -333,11 +333,20 @@ def clean(cache: Path | None) -> None:
 @click.argument("archive", required=False, type=click.Path(path_type=Path))
 @click.option("--to", required=True, metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--previous", type=click.Path(path_type=Path, exists=True), help="Archive, manifest or folder before it.")
+@click.option(
+    "--patch", "patches", multiple=True, type=click.Path(path_type=Path, exists=True), help="A patch to this archive."
+)
 @click.option("--message-zh", default="", help="What you want to say first, in Chinese.")
 @click.option("--message-en", default="", help="The same in English.")
 @recipe_option
 def publish(
-    archive: Path | None, to: Path, previous: Path | None, message_zh: str, message_en: str, recipe_name: str
+    archive: Path | None,
+    to: Path,
+    previous: Path | None,
+    patches: tuple[Path, ...],
+    message_zh: str,
+    message_en: str,
+    recipe_name: str,
 ) -> None:
     """Make a release folder of ARCHIVE (else of the recipe's one in dist): checksums, notes, download page."""
     from bundle.publish.previous import read_previous
@@ -352,8 +361,60 @@ def publish(
             to,
             recipe,
             previous=read_previous(previous) if previous else None,
+            patches=patches,
             message=(message_zh, message_en),
         )
     for file in release.archive:
         click.echo(f"sha256 {file.sha256}  {file.name}")
     click.echo(f"page:   {to / 'index.html'}")
+
+
+@cli.command()
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), default=Path("dist"), show_default=True)
+def patch(old: Path, new: Path, output: Path) -> None:
+    """Make the small archive with which users turn OLD into NEW (publish it with --patch)."""
+    from bundle.patch import make_patch
+
+    log = Log()
+    with log.step("Make the patch"):
+        made = make_patch(old, new, output)
+    changes = f"{len(made.patch.files)} files changed, {len(made.patch.removed)} removed"
+    click.echo(f"patch:  {made.archive.path}")
+    click.echo(f"size:   {human_bytes(made.archive.size_bytes)}, {made.share:.1%} of the whole archive ({changes})")
+    click.echo(f"sha256: {made.archive.sha256}")
+
+
+@cli.command()
+@click.option("--list", "only_list", is_flag=True, help="Print every bundle with its own command.")
+@click.option("--json", "as_json", is_flag=True, help="With --list: print the shares for a CI service.")
+@click.option("--run", "share", metavar="N/M", help="Build the Nth of M shares; 1/1 builds everything.")
+@click.option("--file", "matrix_file", type=click.Path(path_type=Path), help="Another file than recipes/matrix.toml.")
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), default=Path("dist"), show_default=True)
+@click.option("--no-smoke", is_flag=True, help="Do not start the finished archives.")
+def matrix(
+    only_list: bool, as_json: bool, share: str | None, matrix_file: Path | None, output: Path, no_smoke: bool
+) -> int:
+    """List or build all bundles of a release: recipes x Pythons x engines x models."""
+    import json
+    import shlex
+
+    from bundle.matrix import MATRIX, read_matrix, share_of, shares
+
+    if only_list == bool(share):
+        raise click.UsageError("give either --list or --run N/M")
+    entries = read_matrix(matrix_file or MATRIX)
+    if share is None:
+        lines = [f"{entry.name}: python3 build.py {shlex.join(entry.arguments(output))}" for entry in entries]
+        click.echo(json.dumps(shares(entries)) if as_json else "\n".join(lines))
+        return 0
+    codes = {}
+    for entry in share_of(entries, share):
+        click.echo(f"== {entry.name}")
+        codes[entry.name] = main([*entry.arguments(output), *(["--no-smoke"] if no_smoke else [])])
+        if codes[entry.name] == INTERRUPTED:
+            break
+    for name, code in codes.items():
+        click.echo(f"{name}: " + ("done" if code == 0 else f"failed with exit code {code}"))
+    return next((code for code in codes.values() if code), 0)

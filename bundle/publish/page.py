@@ -9,7 +9,8 @@ from bundle.log import human_bytes
 from bundle.render import render_text
 
 if TYPE_CHECKING:
-    from bundle.publish.release import Release, ReleaseFile
+    from bundle.publish.files import ReleaseFile
+    from bundle.publish.release import Release
 
 MEMORY_GB = 8
 """What the smallest model of the catalogue needs in practice; the launcher says it exactly for each PC."""

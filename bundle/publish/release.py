@@ -24,8 +24,10 @@ from bundle import manifest as manifests
 from bundle.errors import AuditFailed, StorageError
 from bundle.manifest import Manifest, digest_of
 from bundle.publish.contents import read_members
+from bundle.publish.files import Patch, ReleaseFile
 from bundle.publish.notes import Notes, Words, write_notes
 from bundle.publish.page import render_page
+from bundle.publish.patches import describe_patch
 from bundle.publish.previous import LATEST, Previous
 from bundle.recipe import Recipe
 from bundle.verify import SUMS, verify_archive
@@ -34,35 +36,6 @@ BUNDLE_JSON = "bundle.json"
 SBOM = "sbom.cdx.json"
 NOTES = {"zh": "release-notes.zh.md", "en": "release-notes.en.md"}
 PAGE = "index.html"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReleaseFile:
-    """One file of a release."""
-
-    name: str
-    size_bytes: int
-    sha256: str
-
-    def to_json(self) -> dict[str, object]:
-        return {"name": self.name, "size_bytes": self.size_bytes, "sha256": self.sha256}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Patch:
-    """A patch that leads to this release."""
-
-    path: Path
-    file: ReleaseFile
-    from_version: str
-    from_manifest_sha256: str
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            **self.file.to_json(),
-            "from_version": self.from_version,
-            "from_manifest_sha256": self.from_manifest_sha256,
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,18 +64,20 @@ def make_release(
     recipe: Recipe,
     *,
     previous: Previous | None = None,
-    patches: Sequence[Patch] = (),
+    patches: Sequence[Path] = (),
     message: Words = ("", ""),
 ) -> Release:
     """Write the release of ``archive`` (or of its first volume) to the folder ``to`` and return what is in it.
 
-    Raises AuditFailed when the archive is not what its builder made, StorageError when the folder cannot be written.
+    Raises AuditFailed when the archive is not what its builder made, UsageError for a patch that leads elsewhere,
+    StorageError when the folder cannot be written.
     """
     report = verify_archive(archive)
     report.require_ok()
     if report.manifest is None:
         raise AuditFailed(f"{archive.name} has no manifest", why="a release needs one", do="build the archive again")
     members = read_members(report.paths[0], [BUNDLE_JSON, SBOM])
+    described = tuple(describe_patch(path, report.manifest) for path in patches)
     files = tuple(
         ReleaseFile(name=path.name, size_bytes=path.stat().st_size, sha256=report.sha256[path.name])
         for path in report.paths
@@ -120,7 +95,7 @@ def make_release(
         manifest=report.manifest,
         bundle=json.loads(members[BUNDLE_JSON]),
         archive=files,
-        patches=tuple(patches),
+        patches=described,
         notes=notes,
         content_bytes=sum(file.size_bytes for file in report.manifest.files),
     )
@@ -131,7 +106,7 @@ def make_release(
         PAGE: render_page(release).encode(),
     }
     with _disk_named(to):
-        _write(to, [*report.paths, *(patch.path for patch in patches)], texts, _latest(release, manifest_bytes))
+        _write(to, [*report.paths, *patches], texts, _latest(release, manifest_bytes))
     return release
 
 

@@ -1,4 +1,4 @@
-"""What the three .bat files start: ``python -m oneclick [download|doctor] [options]``."""
+"""What the .bat files start: ``python -m oneclick [download|doctor|update] [options]``."""
 
 from __future__ import annotations
 
@@ -48,6 +48,14 @@ def _run(folder: BundleFolder, arguments: list[str], window: console.Console) ->
         from oneclick.doctor import run_doctor
 
         return run_doctor(folder, window)
+    if arguments[:1] == ["update"]:
+        from oneclick.update import run_update
+
+        return run_update(folder, arguments[1:], window)
+    if "--check-update" in arguments:
+        from oneclick.check_update import run_check_update
+
+        return run_check_update(folder, window)
     from oneclick.launcher import Launcher
 
     return Launcher(folder, arguments, window).run()

@@ -16,11 +16,13 @@ class BundleFolder:
     def of_this_program(cls) -> BundleFolder:
         """Return the folder this program was extracted to: ``ROOT/app/oneclick/folder.py`` or the zip in ``ROOT/app``.
 
-        The working directory is not asked: a double-click as administrator starts in System32.
+        The working directory is not asked: a double-click as administrator starts in System32. While an update is
+        applied, this program is the copy in ``ROOT/update/runner``.
         """
         here = Path(__file__).absolute()
         app = next((parent for parent in here.parents if parent.name == "app"), here.parents[1])
-        return cls(app.parent)
+        root = app.parent
+        return cls(root.parents[1] if root.parts[-2:] == ("update", "runner") else root)
 
     @property
     def settings(self) -> Path:

@@ -148,11 +148,13 @@ TABLE: Table = {
     "usage": (
         (
             "用法：一键运行.bat [--port 端口] [--host 地址] [--no-browser] [--model 文件]\n"
-            "      [--context 长度] [--threads 数目]"
+            "      [--context 长度] [--threads 数目]\n"
+            "      一键运行.bat --check-update　看看有没有新版本"
         ),
         (
             "Usage: 一键运行.bat [--port N] [--host ADDRESS] [--no-browser] [--model FILE]\n"
-            "       [--context N] [--threads N]"
+            "       [--context N] [--threads N]\n"
+            "       一键运行.bat --check-update   asks whether there is a newer version"
         ),
     ),
     "bad_argument": ("看不懂的参数：{reason}\n{usage}", "Wrong argument: {reason}\n{usage}"),
