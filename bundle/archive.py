@@ -22,12 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import psutil
-
 from bundle import sevenzip
 from bundle.errors import AuditFailed, DigestMismatch, StorageError, UsageError
 from bundle.names import NameSet, member_problem
 from bundle.read_archive import ArchiveReader
+from bundle.scratch import scratch_folder
 from bundle.sevenzip import PackedMember, PackedStream
 from bundle.volumes import VolumeWriter, check_volume_size, existing_volumes
 
@@ -114,7 +113,7 @@ def write_archive(
         parts = _plan(files, stored)
         meter = _Meter(2 * sum(file.size_bytes for file in files), progress)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary_folder(target) as folder:
+        with scratch_folder(target.parent, f".{target.name}.part-") as folder:
             with contextlib.closing(VolumeWriter(folder / target.name, volume_size)) as out:
                 members = _pack(parts, empty_folders, root_name, cast(BinaryIO, out), folder, meter)
             _compare_digests(members, digests or {})
@@ -449,22 +448,6 @@ def _move_into_place(paths: Sequence[Path], target: Path) -> tuple[Path, ...]:
     for stale in {target, *existing_volumes(target)} - set(final):
         stale.unlink(missing_ok=True)
     return tuple(final)
-
-
-@contextlib.contextmanager
-def _temporary_folder(target: Path) -> Iterator[Path]:
-    """A folder of this process beside ``target``; those that killed builds left are removed first."""
-    stem = f".{target.name}.part-"
-    for left in target.parent.glob(f"{stem}*"):
-        process = left.name.removeprefix(stem)
-        if not process.isdecimal() or int(process) == os.getpid() or not psutil.pid_exists(int(process)):
-            shutil.rmtree(left, ignore_errors=True)
-    folder = target.with_name(f"{stem}{os.getpid()}")
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from bundle.engine.build import build_engine, cached_wheels
 from bundle.engine.request import LEVELS, EngineInfo, EngineRequest, required_files
 from bundle.engine.stage import stage_engine
 from bundle.errors import SourceError, StorageError
+from bundle.layout import DOORS, HELP_FILE, SETTINGS_FILE
 from bundle.licences import collect_licenses
 from bundle.log import Log
 from bundle.manifest import digest_of, write_manifest
@@ -31,11 +32,6 @@ from bundle.scratch import scratch_folder
 from bundle.sources import Sources
 from bundle.trim import trim_tree
 from bundle.verify import write_sums
-
-DOORS = {"一键运行.bat": "", "下载模型.bat": "download", "环境诊断.bat": "doctor"}
-"""File a user double-clicks -> subcommand of ``python -m oneclick``."""
-HELP_FILE = "使用说明.html"
-SETTINGS_FILE = "设置.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +150,8 @@ def get_engine(plan: Plan, tree: Path, sources: Sources, log: Log) -> tuple[list
             return [sources.fetch_any(need)[1]], "release"
         except SourceError as error:
             log.line(f"no precompiled engine, so it is compiled here ({error.what})")
-    return build_engine(request, sources.fetch, sources.cache.root, log.line), "compile"
+    wheels = build_engine(request, sources.fetch, sources.cache.root, log.line, uv_options=sources.uv_options())
+    return wheels, "compile"
 
 
 def _is_compiled(plan: Plan, request: EngineRequest, sources: Sources) -> bool:

@@ -219,11 +219,15 @@ def _rebuild(archive: Path, log: Log, cache: Path | None, mirrors: str, offline:
 @cli.command()
 @click.argument("before", type=click.Path(path_type=Path))
 @click.argument("after", type=click.Path(path_type=Path))
-def diff(before: Path, after: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the report for programs.")
+def diff(before: Path, after: Path, as_json: bool) -> None:
     """Say what changed between two archives, by part and by file."""
+    import json
+
     from bundle.diff import diff_archives
 
-    click.echo("\n".join(diff_archives(before, after).lines()))
+    report = diff_archives(before, after)
+    click.echo(json.dumps(report.to_json(), indent=1) if as_json else "\n".join(report.lines()))
 
 
 @cli.command()

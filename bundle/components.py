@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bundle.cache import file_sha256
 from bundle.engine.request import OPENBLAS_VERSION, OPENBLAS_WHEEL, PACKAGE, EngineInfo
+from bundle.engine.tools import LOCK as TOOLS_LOCK
+from bundle.layout import DOORS, HELP_FILE, SETTINGS_FILE
 from bundle.lock import PinnedFile
 from bundle.plan import ROOT, Plan
 from bundle.provenance import Component, Provenance, wheel_component
@@ -52,10 +56,20 @@ def bundle_provenance(
             "lock": {"name": plan.recipe.lock_path.name, "sha256": file_sha256(plan.recipe.lock_path)},
             "python": python_exact,
             "engine": engine.to_json(),
+            "tools": _tools(engine),
             **({"model": plan.model.id} if plan.model else {}),
             **({"volume_size": str(plan.volume_bytes)} if plan.volume_bytes else {}),
         },
     )
+
+
+def _tools(engine: EngineInfo) -> dict[str, str]:
+    """Return name -> version of the tools whose versions can change a bundle's bytes."""
+    versions = {name: importlib.metadata.version(name) for name in ("jinja2", "py7zr", "uv")}
+    if engine.kind == "compile":
+        pins = re.findall(r"^([a-z]+)==([^ \\]+)", TOOLS_LOCK.read_text(encoding="utf-8"), re.MULTILINE)
+        versions |= dict(pins)
+    return dict(sorted(versions.items()))
 
 
 def _python(pinned: PinnedFile, tree: Path, version: str) -> Component:
@@ -140,6 +154,17 @@ def _web_libraries() -> Iterator[Component]:
         )
 
 
+OWN_FILES = (
+    "app/oneclick/*",
+    "app/help/*",
+    "licenses/*",
+    "bundle.json",
+    "sbom.cdx.json",
+    HELP_FILE,
+    SETTINGS_FILE,
+    *DOORS,
+)
+"""What this repository itself puts into a bundle; a file that nobody names must not ship."""
 LICENCE_TEXTS = Path(__file__).with_name("licence_texts")
 """``<package>-LICENSE.txt`` of packages whose wheels forget their licence."""
 MODEL_NOTE = """ChatGLM3-6B
@@ -179,7 +204,7 @@ def _payload(plan: Plan) -> Component:
         version=plan.recipe.version,
         kind="payload",
         licence="MIT",
-        files=("*",),
+        files=OWN_FILES,
         source="this repository",
         licence_texts={"LICENSE.txt": (ROOT / "LICENSE").read_bytes()},
     )

@@ -220,6 +220,13 @@ class Sources:
         except SourceError as error:
             raise LookupError(error.what) from error
 
+    def uv_options(self) -> list[str]:
+        """Return the options that make uv, which installs the compiler, follow --offline and --mirrors too."""
+        if self._offline:
+            return ["--offline"]
+        china = self._recipe.mirrors.get("pypi", Mirror()).cn
+        return ["--default-index", china[0], "--index", own_index()] if self._mirrors == "cn" and china else []
+
     def _ordered(self, kind: str, path: str) -> list[str]:
         """Return the addresses of a kind of mirror; with ``auto`` in the order in which they answer for ``path``."""
         with self._order_lock:

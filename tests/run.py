@@ -25,6 +25,7 @@ PROGRAMS = {
     "bsdtar": ("libarchive-tools", "archives read by libarchive, as Windows Explorer does"),
     "chromium": ("chromium fonts-noto-cjk", "the chat page"),
     "osslsigncode": ("osslsigncode", "signatures of the embeddable Python"),
+    "npm": ("nodejs npm", "JavaScript clients of the server"),
     "locale-gen": ("locales", "a Chinese Windows under Wine"),
 }
 """Program -> Debian packages, and what is not tested without it."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bundle import render
-from bundle.assemble import DOORS
 from bundle.errors import UsageError
+from bundle.layout import DOORS
 from bundle.recipe import read_recipe
 from bundle.render import render_text, write_bat, write_text
 
