@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from oneclick.server.answer import AnswerReader
@@ -73,6 +73,9 @@ json_values = st.recursive(
 )
 
 
+@example({"True": None})
+@example({"class": 1, "__debug__": 2})
+@example({"\ufb01le": "a ligature that Python's parser would fold"})
 @given(st.dictionaries(st.text(min_size=1, max_size=6), json_values, max_size=4))
 def test_a_call_sent_back_as_history_reads_as_the_same_call(arguments: dict[str, object]) -> None:
     sent = ToolCall("search", json.dumps(arguments))

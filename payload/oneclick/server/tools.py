@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import ast
 import json
+import keyword
 import re
 import secrets
+import unicodedata
 from typing import Any, Mapping, Sequence
 
 from oneclick.server.chat_request import ToolCall, clean
@@ -38,13 +40,19 @@ def call_text(call: ToolCall) -> str:
         arguments = json.loads(call.arguments or "{}")
     except (ValueError, RecursionError):
         arguments = None
-    if isinstance(arguments, dict) and all(name.isidentifier() for name in arguments):
+    if isinstance(arguments, dict) and all(_is_plain(name) for name in arguments):
         inside = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     elif isinstance(arguments, dict):
         inside = f"**{arguments!r}"
     else:
         inside = repr(call.arguments)
     return clean(f"```python\ntool_call({inside})\n```")
+
+
+def _is_plain(name: str) -> bool:
+    """Tell whether Python reads ``name=`` as exactly this name: it folds Unicode forms and has keywords."""
+    folded = unicodedata.normalize("NFKC", name)
+    return name.isidentifier() and name == folded and not keyword.iskeyword(name) and name != "__debug__"
 
 
 def new_call_id() -> str:
@@ -79,10 +87,10 @@ def _keywords(code: str) -> dict[str, Any] | None:
         if not isinstance(call, ast.Call) or call.args:
             return None
         arguments: dict[str, Any] = {}
-        for keyword in call.keywords:
-            value = ast.literal_eval(keyword.value)
-            if keyword.arg is not None:
-                arguments[keyword.arg] = value
+        for given in call.keywords:
+            value = ast.literal_eval(given.value)
+            if given.arg is not None:
+                arguments[given.arg] = value
             elif isinstance(value, dict) and all(isinstance(key, str) for key in value):
                 arguments.update(value)
             else:
