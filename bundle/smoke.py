@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import psutil
 import requests
 
-from bundle.errors import SmokeFailed
+from bundle.errors import BundleError, SmokeFailed
 from bundle.log import Log, human_seconds
 from bundle.shape_test import write_random_model
 
@@ -127,7 +127,7 @@ def _try(folder: Path, windows: Desktop, log: Log) -> SmokeReport:
         return SmokeReport(
             desktop=windows.name, ready_s=ready_s, stop_s=time.monotonic() - stop, engine=str(health.get("engine"))
         )
-    except (SmokeFailed, requests.RequestException, subprocess.TimeoutExpired, KeyError, ValueError) as error:
+    except (BundleError, requests.RequestException, subprocess.TimeoutExpired, KeyError, ValueError) as error:
         raise SmokeFailed(
             "the finished archive does not do its job",
             why=f"{type(error).__name__}: {error}\n--- the window showed:\n{program.output.strip()}",

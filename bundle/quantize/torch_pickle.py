@@ -221,6 +221,8 @@ def _read_zip(file: Path) -> tuple[Any, _Places]:
         for info in archive.infolist():
             if info.compress_type != zipfile.ZIP_STORED:
                 raise _RefusedError(f"its member {info.filename} is compressed, torch never does that")
+            if info.header_offset < 0:
+                raise zipfile.BadZipFile("its list of members points before the beginning")
             members[info.filename] = (_data_offset(stream, info), info.file_size)
         if f"{root}byteorder" in members and archive.read(f"{root}byteorder") != b"little":
             raise _RefusedError("it was written on a big-endian machine")

@@ -75,7 +75,7 @@ def test_a_download_that_was_killed_goes_on_and_then_chats(
     program.wait()
     assert not bundle.model.exists()
     before = hub.sent_bytes("/signed")
-    offer(bundle, hub, model_bytes, rate_bytes_s=len(model_bytes))
+    offer(bundle, hub, model_bytes, rate_bytes_s=len(model_bytes) / 40)
     program = bundle.double_click(bat="下载模型.bat")
     program.press_enter()
     assert program.wait() == 0

@@ -95,7 +95,12 @@ class Bundle:
         began = time.monotonic()
         self.prefix.press_ctrl_c()
         program.press_enter()
-        program.wait(20)
+        try:
+            program.wait(2.5)
+        except subprocess.TimeoutExpired:
+            # Wine 8 loses a signal now and then: do what a person does.
+            self.prefix.press_ctrl_c()
+            program.wait(20)
         return time.monotonic() - began
 
     def port(self) -> int:

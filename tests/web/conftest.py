@@ -47,8 +47,9 @@ new PerformanceObserver((list) => {
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """A Chromium for one module: while it lives, Playwright keeps an event loop running in this thread."""
     executable = shutil.which("chromium")
     assert executable, "Debian's package chromium is needed"
     with sync_playwright() as playwright:
