@@ -168,7 +168,9 @@ def test_a_deleted_conversation_can_be_brought_back(chat: ChatPage) -> None:
     expect(chat.find(".conversation-title")).to_have_text(["别删我"])
     expect(chat.answers.last).to_have_text(answer, use_inner_text=True)
     menu(chat, "删除")
+    expect(chat.find(".conversation")).to_have_count(0)
     chat.page.reload()
+    expect(chat.find("#hero")).to_be_visible()
     expect(chat.find(".conversation")).to_have_count(0)
 
 
