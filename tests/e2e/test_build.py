@@ -119,22 +119,22 @@ def test_an_interrupted_build_keeps_the_previous_archive_and_leaves_nothing(
     output.mkdir()
     previous = output / built_archive.name
     previous.write_bytes(b"the archive of last week")
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, ROOT / "build.py", "--offline", "--no-smoke", "--output", output],
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
         # A run in the background hands down an ignored Ctrl+C; a maintainer's terminal does not.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "Write the archive" in line:
-            break
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    rest = process.stderr.read()
-    assert process.wait(60) == 130
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "Write the archive" in line:
+                break
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(60) == 130
     assert "Traceback" not in rest
     assert previous.read_bytes() == b"the archive of last week"
     assert [path.name for path in output.iterdir()] == [previous.name]
