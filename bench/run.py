@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import importlib.util
 import json
 import os
 import platform
@@ -21,6 +22,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "build" / "bench"
 NOT_BENCHMARKS = {"run", "__init__"}
+
+
+def benchmark_python() -> str:
+    """Return the Python of the tests' environment, which has what the benchmarks import; made on the first run."""
+    spec = importlib.util.spec_from_file_location("tests_run", ROOT / "tests" / "run.py")
+    assert spec and spec.loader
+    tests_run = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tests_run)
+    return str(tests_run.prepare_environment())
 
 
 def main() -> int:
@@ -35,7 +45,8 @@ def main() -> int:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(names)}")
     facts = machine()
     print("\n".join(f"{key}: {value}" for key, value in facts.items()))
-    results = [run(name, options.quick) for name in options.names or names]
+    python = benchmark_python()
+    results = [run(python, name, options.quick) for name in options.names or names]
     write(facts, results)
     return 0 if all(result["exit_code"] == 0 for result in results) else 1
 
@@ -63,9 +74,9 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def run(name: str, quick: bool) -> dict[str, object]:
+def run(python: str, name: str, quick: bool) -> dict[str, object]:
     """Run one benchmark, show its output as it comes, and return it."""
-    command = [sys.executable, str(Path("bench") / f"{name}.py"), *(["--quick"] if quick else [])]
+    command = [python, str(Path("bench") / f"{name}.py"), *(["--quick"] if quick else [])]
     print(f"\n## {name}\n\n$ python {' '.join(command[1:])}\n", flush=True)
     start, lines = time.monotonic(), []
     with subprocess.Popen(
