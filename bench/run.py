@@ -27,7 +27,8 @@ NOT_BENCHMARKS = {"run", "__init__"}
 def benchmark_python() -> str:
     """Return the Python of the tests' environment, which has what the benchmarks import; made on the first run."""
     spec = importlib.util.spec_from_file_location("tests_run", ROOT / "tests" / "run.py")
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     tests_run = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tests_run)
     return str(tests_run.prepare_environment())
