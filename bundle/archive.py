@@ -213,8 +213,9 @@ _BINARY_SUFFIXES = {".exe", ".dll", ".pyd", ".bin", ".cat"}
 """Programs, and what shares bytes with them: tables that are compiled in as well, certificates of signatures."""
 _LARGE_BYTES = 16 << 20
 _PART_BYTES = 40 << 20
-_DICTIONARY_BYTES = 16 << 20
-"""A compressor takes 12 times as much memory; measured, twice as much saves less than 0.1 %."""
+_DICTIONARY_BYTES = 12 << 20
+"""A compressor takes 12 times as much memory, and one runs per core: with 16 MiB a build on two cores needs 547 MB,
+with 12 MiB 441 MB (bench/build.py --quick)."""
 
 
 def _lzma2(**settings: int) -> dict[str, Any]:
