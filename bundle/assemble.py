@@ -25,7 +25,7 @@ from bundle.packages import stage_packages
 from bundle.plan import ROOT, Plan
 from bundle.provenance import Provenance
 from bundle.python_runtime import python_version, stage_python
-from bundle.recipe import Recipe
+from bundle.recipe import Model, Recipe
 from bundle.render import write_bat, write_text
 from bundle.sbom import write_sbom
 from bundle.scratch import scratch_folder
@@ -236,25 +236,25 @@ def bundle_info(recipe: Recipe, python: str, engine: EngineInfo) -> dict[str, ob
         "version": recipe.version,
         "python": python,
         "engine": engine.to_json(),
-        "models": [
-            {
-                "id": model.id,
-                "title": dict(model.title),
-                "file_name": model.file_name,
-                "size_bytes": model.size_bytes,
-                "sha256": model.sha256,
-                "header_hex": model.header_hex,
-                "licence": model.licence,
-                "sources": [
-                    {key: value for key, value in source.__dict__.items() if value} for source in model.sources
-                ],
-            }
-            for model in recipe.models
-        ],
+        "models": [catalogue_entry(model) for model in recipe.models],
         "default_model": recipe.default_model,
         "release": {
             "netdisk": recipe.release.netdisk,
             "netdisk_code": recipe.release.netdisk_code,
             "page": recipe.release.page,
         },
+    }
+
+
+def catalogue_entry(model: Model) -> dict[str, object]:
+    """Return ``model`` as bundle.json lists it; ``oneclick.bundle_info`` reads it."""
+    return {
+        "id": model.id,
+        "title": dict(model.title),
+        "file_name": model.file_name,
+        "size_bytes": model.size_bytes,
+        "sha256": model.sha256,
+        "header_hex": model.header_hex,
+        "licence": model.licence,
+        "sources": [{key: value for key, value in source.__dict__.items() if value} for source in model.sources],
     }

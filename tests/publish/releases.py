@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from bundle.archive import ArchiveInfo, write_archive
+from bundle.assemble import catalogue_entry
 from bundle.recipe import Recipe, read_recipe
 from tests.trust.trees import pack, seal, stage
 
@@ -26,19 +27,7 @@ def bundle_json(**release: str) -> bytes:
             "openblas": True,
             "levels": [{"name": "avx2", "folder": "app/engine/avx2", "requires": ["avx", "avx2"]}],
         },
-        "models": [
-            {
-                "id": model.id,
-                "title": dict(model.title),
-                "file_name": model.file_name,
-                "size_bytes": model.size_bytes,
-                "sha256": model.sha256,
-                "header_hex": model.header_hex,
-                "licence": model.licence,
-                "sources": [{k: v for k, v in source.__dict__.items() if v} for source in model.sources],
-            }
-            for model in RECIPE.models
-        ],
+        "models": [catalogue_entry(model) for model in RECIPE.models],
         "default_model": RECIPE.default_model,
         "release": {"netdisk": "", "netdisk_code": "", "page": "", **release},
     }
