@@ -248,6 +248,7 @@ def bundle_info(recipe: Recipe, python: str, engine: EngineInfo) -> dict[str, ob
 
 def catalogue_entry(model: Model) -> dict[str, object]:
     """Return ``model`` as bundle.json lists it; ``oneclick.bundle_info`` reads it."""
+    blocks = {"block_sha256": list(model.block_sha256)} if model.block_sha256 else {}
     return {
         "id": model.id,
         "title": dict(model.title),
@@ -257,4 +258,5 @@ def catalogue_entry(model: Model) -> dict[str, object]:
         "header_hex": model.header_hex,
         "licence": model.licence,
         "sources": [{key: value for key, value in source.__dict__.items() if value} for source in model.sources],
+        **blocks,
     }

@@ -290,7 +290,7 @@ def quantize(
     click.echo(f"model:   {made.path}")
     click.echo(f"size:    {human_bytes(made.size_bytes)} ({made.size_bytes} bytes)")
     if made.published:
-        click.echo(f"same as: {made.published}")
+        click.echo(f"same as: {made.published} (python build.py lock --model {made.path} pins its blocks)")
 
 
 @cli.command()
@@ -307,12 +307,27 @@ def inspect(model: Path, no_digest: bool, tensors: bool) -> None:
 @cli.command()
 @recipe_option
 @click.option("--check", is_flag=True, help="Only compare the lock with the recipe and the package index.")
-def lock(recipe_name: str, check: bool) -> int:
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Only add the block digests of this model of the catalogue: damage in its download then costs 64 MiB.",
+)
+def lock(recipe_name: str, check: bool, model: Path | None) -> int:
     """Refresh the pins of a recipe, or check them (exit 4 when one is wrong)."""
     from bundle.pinning import check_lock, refresh_lock, write_lock
     from bundle.recipe import read_recipe
 
     recipe = read_recipe(recipe_name)
+    if model is not None:
+        from bundle.lock import read_lock
+        from bundle.model_blocks import pin_blocks
+
+        log = Log()
+        with log.bar(f"hash {model.name}", model.stat().st_size) as bar:
+            refreshed, known = pin_blocks(recipe, read_lock(recipe), model, bar.at)
+        write_lock(refreshed)
+        click.echo(f"{recipe.lock_path}: {len(refreshed.blocks[known.sha256])} blocks of {known.id}")
+        return 0
     if check:
         problems = check_lock(recipe)
         for problem in problems:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import tomli_w
 
 from bundle.errors import UsageError
-from bundle.recipe import Recipe, from_toml, read_toml, unknown
+from bundle.recipe import Model, Recipe, from_toml, read_toml, unknown
+from oneclick.download.files import BLOCK_BYTES
 
 FORMAT = 1
 HEADER = "# Written by `python build.py lock`: exact files and their digests. Edit the recipe, not this file.\n\n"
@@ -46,6 +47,8 @@ class Lock:
     """What a build asks for -> names of files that give it, the first that can be had is taken."""
     packages: Mapping[str, tuple[str, ...]]
     """Minor Python version -> names of all wheels that ship for it."""
+    blocks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """sha256 of a model -> digests of its blocks of 64 MiB, for models that somebody had at hand (``lock --model``)."""
     path: Path = field(default=Path(), metadata={"internal": True})
 
     def get(self, name: str) -> PinnedFile:
@@ -78,12 +81,20 @@ def read_lock(recipe: Recipe) -> Lock:
     lock = from_toml(Lock, read_toml(path), path.name)
     for pinned in lock.file:
         _check_pin(pinned, recipe, path)
+    for model in recipe.models:
+        _check_blocks(model, lock.blocks.get(model.sha256, ()), path)
     return Lock(**{**lock.__dict__, "path": path})
+
+
+def with_blocks(recipe: Recipe, lock: Lock) -> Recipe:
+    """Return ``recipe`` whose models carry the block digests of ``lock``."""
+    models = (replace(model, block_sha256=lock.blocks.get(model.sha256, ())) for model in recipe.models)
+    return replace(recipe, models=tuple(models))
 
 
 def _check_pin(pinned: PinnedFile, recipe: Recipe, path: Path) -> None:
     """Refuse a file without a digest or without a place it can come from."""
-    if len(pinned.sha256) != 64 or set(pinned.sha256) - set("0123456789abcdef") or pinned.size_bytes < 0:
+    if not _is_digest(pinned.sha256) or pinned.size_bytes < 0:
         raise UsageError(
             f"{path.name}: {pinned.name} has no digest",
             why=f"its sha256 is {pinned.sha256!r}",
@@ -97,13 +108,29 @@ def _check_pin(pinned: PinnedFile, recipe: Recipe, path: Path) -> None:
         raise unknown("mirror", pinned.mirror, list(recipe.mirrors), where=recipe.path.name)
 
 
+def _is_digest(text: str) -> bool:
+    return len(text) == 64 and not set(text) - set("0123456789abcdef")
+
+
+def _check_blocks(model: Model, blocks: Sequence[str], path: Path) -> None:
+    """Refuse block digests that cannot be those of ``model``: with them no download would ever be right."""
+    wanted = -(-model.size_bytes // BLOCK_BYTES)
+    if blocks and (len(blocks) != wanted or not all(map(_is_digest, blocks))):
+        raise UsageError(
+            f"{path.name}: the block digests of {model.id} are of another file",
+            why=f"{len(blocks)} are listed, a file of {model.size_bytes} bytes has {wanted} blocks of 64 MiB",
+            do="delete them, or run: python build.py lock --model FILE",
+        )
+
+
 def lock_text(lock: Lock) -> str:
     """Return ``lock`` as TOML: sorted, so that two runs over the same facts give the same text."""
     files = sorted(lock.file, key=lambda pinned: pinned.name.lower())
-    data = {
+    data: dict[str, object] = {
         "format": FORMAT,
         "needs": {need: list(names) for need, names in sorted(lock.needs.items())},
         "packages": {python: sorted(names) for python, names in sorted(lock.packages.items(), key=_by_version)},
+        **({"blocks": {model: list(digests) for model, digests in sorted(lock.blocks.items())}} if lock.blocks else {}),
         "file": [{key: value for key, value in asdict(pinned).items() if value} for pinned in files],
     }
     return HEADER + tomli_w.dumps(data)

@@ -89,7 +89,8 @@ def refresh_lock(recipe: Recipe, log: Log) -> Lock:
     A file whose sources cannot be reached keeps its old pin; without one it is left out, and a build that
     needs it is refused until someone on a better network runs this.
     """
-    old = {pinned.name: pinned for pinned in read_lock(recipe).file} if recipe.lock_path.is_file() else {}
+    before = read_lock(recipe) if recipe.lock_path.is_file() else Lock(format=FORMAT, file=(), needs={}, packages={})
+    old = {pinned.name: pinned for pinned in before.file}
     files: dict[str, PinnedFile] = {}
     needs: dict[str, list[str]] = {}
     for wanted in wanted_files(recipe):
@@ -107,6 +108,7 @@ def refresh_lock(recipe: Recipe, log: Log) -> Lock:
         file=tuple(files.values()),
         needs={need: tuple(dict.fromkeys(names)) for need, names in needs.items()},
         packages=packages,
+        blocks={model.sha256: before.blocks[model.sha256] for model in recipe.models if model.sha256 in before.blocks},
         path=recipe.lock_path,
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bundle.errors import StorageError, UsageError
-from bundle.lock import Lock, read_lock
+from bundle.lock import Lock, read_lock, with_blocks
 from bundle.recipe import Model, Recipe, read_recipe, unknown
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,6 +92,8 @@ def resolve_plan(
 ) -> Plan:
     """Turn options into a plan; UsageError or StorageError for anything that could not work, before any work."""
     recipe = read_recipe(recipe_name)
+    lock = read_lock(recipe)
+    recipe = with_blocks(recipe, lock)
     python = python or recipe.python.default
     if python not in recipe.python.versions:
         raise unknown("Python", python, list(recipe.python.versions), where=recipe.path.name)
@@ -106,7 +108,7 @@ def resolve_plan(
         )
     return Plan(
         recipe=recipe,
-        lock=read_lock(recipe),
+        lock=lock,
         python=python,
         wheel="file" if wheel_file else (recipe.engine.wheel if wheel == "auto" else wheel),
         wheel_file=wheel_file,

@@ -85,6 +85,8 @@ class Model:
     """The first 40 bytes of the file."""
     licence: str
     sources: tuple[ModelSource, ...]
+    block_sha256: tuple[str, ...] = field(default=(), metadata={"internal": True})
+    """Digests of its 64 MiB blocks; from the lock, see ``lock.with_blocks``."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -136,7 +136,8 @@ class Sources:
 
         places = [source_of(source.__dict__) for source in model.sources]
         header = bytes.fromhex(model.header_hex)
-        return self._obtain(pinned, RemoteFile(pinned.name, model.size_bytes, model.sha256, places, header))
+        remote = RemoteFile(pinned.name, model.size_bytes, model.sha256, places, header, model.block_sha256)
+        return self._obtain(pinned, remote)
 
     def _obtain(self, pinned: PinnedFile, remote: RemoteFile) -> Path:
         """Download ``remote``, verified, into the cache; every way it can fail becomes a BundleError."""

@@ -52,6 +52,8 @@ class CatalogueModel:
     licence: str
     memory_bytes: int | None
     sources: tuple[Mapping[str, str], ...]
+    block_sha256: tuple[str, ...] = ()
+    """Digests of consecutive blocks of 64 MiB, empty where nobody has made them: damage then costs one block."""
 
 
 @dataclass(frozen=True)
@@ -130,4 +132,5 @@ def _catalogue_model(data: Mapping[str, Any]) -> CatalogueModel:
         licence=data["licence"],
         memory_bytes=data.get("memory_bytes"),
         sources=tuple(dict(source) for source in data["sources"]),
+        block_sha256=tuple(data.get("block_sha256", ())),
     )

@@ -45,13 +45,16 @@ def remote_file(model: CatalogueModel, mirrors: Sequence[str] = ()) -> RemoteFil
 
     Raises OneClickError when no source is left.
     """
-    from oneclick.download import RemoteFile
+    from oneclick.download import BLOCK_BYTES, RemoteFile
 
     sources = sources_of(model, mirrors)
     if not sources:
         raise OneClickError("download.no_sources", name=model.id)
     header = bytes.fromhex(model.header_hex)
-    return RemoteFile(model.file_name, model.size_bytes, model.sha256, sources, header=header)
+    blocks = model.block_sha256
+    if len(blocks) != -(-model.size_bytes // BLOCK_BYTES):
+        blocks = ()  # The digest of the whole decides alone.
+    return RemoteFile(model.file_name, model.size_bytes, model.sha256, sources, header=header, block_sha256=blocks)
 
 
 def sources_of(model: CatalogueModel, mirrors: Sequence[str] = ()) -> list[Source]:

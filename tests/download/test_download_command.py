@@ -19,8 +19,10 @@ from oneclick import messages
 from oneclick.bundle_info import parse_bundle_info, read_bundle_info
 from oneclick.catalogue import direct_links, find_model, fit, header_of, remote_file
 from oneclick.console import Console
+from oneclick.download import BLOCK_BYTES
 from oneclick.download.errors import DownloadError
 from oneclick.download.files import Attempt, Event, Progress
+from oneclick.download.part import Part
 from oneclick.download.show import ProgressView
 from oneclick.download_command import run_download_command
 from oneclick.dropped_files import candidates, unfinished
@@ -238,6 +240,36 @@ def test_a_failed_download_raises_with_every_source_named(bundle: Bundle, server
     chinese, english = caught.value.both()
     assert "  A: it answered HTTP 404" in english
     assert "  A: 服务器返回 HTTP 404" in chinese
+
+
+def test_damage_costs_one_block_when_the_catalogue_knows_the_blocks(
+    bundle: Bundle, server: BadServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real blocks of 64 MiB; in the second one, which is short, one byte of the first source is wrong."""
+    size_bytes, at = BLOCK_BYTES + 3_000_000, BLOCK_BYTES + 1_000_000
+    data = HEADER + bytes(size_bytes - len(HEADER))
+    served = {"right": data, "wrong": data[:at] + b"x" + data[at + 1 :]}
+    for name, content in served.items():
+        (bundle.root.parent / name).write_bytes(content)
+    blocks = [hashlib.sha256(data[i : i + BLOCK_BYTES]).hexdigest() for i in range(0, size_bytes, BLOCK_BYTES)]
+    wrong = server.page("/wrong", bundle.root.parent / "wrong")
+    # A source without ranges is asked last, however fast it is.
+    right = server.page("/right", bundle.root.parent / "right", ok(ranges=False))
+    mine = entry("q4_0", "chatglm3-ggml.bin", data, wrong, block_sha256=blocks)
+    mine["sources"].append({"name": "B", "kind": "file", "url": right})
+    info = json.loads((bundle.root / "bundle.json").read_text(encoding="utf-8"))
+    (bundle.root / "bundle.json").write_text(json.dumps({**info, "models": [mine]}), encoding="utf-8")
+    shares: dict[str, int] = {}
+    finish = Part.finish
+
+    def note_shares(part: Part, patience_s: float) -> None:
+        shares.update(part.sources())
+        finish(part, patience_s)
+
+    monkeypatch.setattr(Part, "finish", note_shares)
+    assert bundle.run() == 0
+    assert (bundle.root / "chatglm3-ggml.bin").read_bytes() == data
+    assert shares == {"A": BLOCK_BYTES, "B": 3_000_000}
 
 
 # -- the catalogue ---------------------------------------------------------------------------------------------
