@@ -25,8 +25,9 @@ CONNECTIONS_AT_ONCE = 4
 CONNECT_TIMEOUT_S = 10.0
 IDLE_TIMEOUT_S = 30.0
 """Silence after which a mirror is left for the next one."""
-UNREACHABLE = {"no_name", "no_connection", "refused_connection", "proxy", "tls", "clock"}
-"""Faults (keys of oneclick.messages.download) of a whole host rather than of one file."""
+UNREACHABLE = {"no_name", "no_connection", "refused_connection", "tls", "clock"}
+"""Faults (keys of oneclick.messages.download) of a whole host rather than of one file. A dead proxy is none of them:
+past it the host may answer."""
 
 
 class Sources:

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-from oneclick.download import AllSourcesFailed, make_session, order_by_answer, probe
+from oneclick.download import AllSourcesFailed, lines, make_session, order_by_answer, probe
 from oneclick.download import Source as AnySource
 from oneclick.download.transport import Fault, open_range
-from tests.download.conftest import Fetch
+from tests.download.conftest import Fetch, reasons
 from tests.support.bad_server import BadServer, Behaviour, ok, stall, status
 
 
@@ -89,6 +89,85 @@ def test_the_proxy_of_the_system_is_used(server: BadServer, monkeypatch: pytest.
     monkeypatch.delenv("no_proxy", raising=False)
     server.page("/file", b"through the proxy")
     assert probe(AnySource("A", "http://a-host-only-the-proxy-knows.invalid/file")).ok
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadServer]:
+    """The proxy of the system; this machine counts as one in China."""
+    monkeypatch.setattr(lines, "IN_CHINA", ("127.0.0.1",))
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with BadServer() as running:
+        monkeypatch.setenv("http_proxy", running.base)
+        yield running
+
+
+def test_a_host_in_china_is_asked_past_a_dead_proxy(
+    server: BadServer, proxy: BadServer, fetch: Fetch, data: bytes
+) -> None:
+    proxy.page("/model.bin", data, status(502))
+    result = fetch(data, server.page("/model.bin", data))
+    assert fetch.target.read_bytes() == data
+    assert (result.source, reasons(result)) == ("A (without the proxy)", {"A": "status"})
+
+
+def test_a_host_in_china_is_asked_past_a_slow_proxy(
+    server: BadServer, proxy: BadServer, fetch: Fetch, data: bytes
+) -> None:
+    """Timed like two sources: the proxy needs longer for its sample than all the rest takes."""
+    proxy.page("/model.bin", data, ok(rate_bytes_s=10_000))
+    result = fetch(data, server.page("/model.bin", data))
+    assert fetch.target.read_bytes() == data
+    assert result.source.split(", ")[0] == "A (without the proxy)"
+
+
+def test_a_proxy_that_is_as_fast_is_used(server: BadServer, proxy: BadServer, fetch: Fetch, data: bytes) -> None:
+    proxy.page("/model.bin", data)
+    result = fetch(data, server.page("/model.bin", data, ok(rate_bytes_s=10_000)))
+    assert fetch.target.read_bytes() == data
+    assert result.source.split(", ")[0] == "A"
+
+
+def test_a_small_file_comes_past_a_dead_proxy_too(server: BadServer, proxy: BadServer, fetch: Fetch) -> None:
+    proxy.page("/small", b"x", status(502))
+    fetch(b"small", server.page("/small", b"small"))
+    assert fetch.target.read_bytes() == b"small"
+
+
+def test_a_file_of_unknown_size_comes_past_a_dead_proxy_too(server: BadServer, proxy: BadServer, fetch: Fetch) -> None:
+    proxy.page("/file", b"x", status(502))
+    result = fetch(b"content", server.page("/file", b"content"), size_bytes=None)
+    assert result.source == "A (without the proxy)"
+
+
+def test_a_host_elsewhere_is_only_asked_through_the_proxy(
+    server: BadServer, proxy: BadServer, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "IN_CHINA", ())
+    proxy.page("/file", b"x", status(404))
+    with pytest.raises(AllSourcesFailed):
+        fetch(b"content", server.page("/file", b"content"))
+    assert server.fetched() == []
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://www.modelscope.cn/models/x", True),
+        ("https://hf-mirror.com/x", True),
+        ("https://registry.npmmirror.com/x", True),
+        ("https://huggingface.co/x", False),
+        ("https://nothf-mirror.com/x", False),
+        ("https://example.com/.cn", False),
+    ],
+)
+def test_hosts_in_china_are_known_by_their_names(monkeypatch: pytest.MonkeyPatch, url: str, expected: bool) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert len(lines.with_direct_lines([AnySource("A", url)])) == (2 if expected else 1)
+    monkeypatch.setenv("no_proxy", "*")
+    assert len(lines.with_direct_lines([AnySource("A", url)])) == 1
 
 
 def test_a_dead_proxy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

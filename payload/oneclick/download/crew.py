@@ -6,19 +6,16 @@ import functools
 import shutil
 import threading
 import time
-from typing import TYPE_CHECKING
 
 from oneclick.download.board import Board, Standing
 from oneclick.download.checks import is_full
 from oneclick.download.errors import AllSourcesFailed, Attempt, DiskFull, NotWritable
 from oneclick.download.fetch import Run, Writer, pump
 from oneclick.download.files import RemoteFile, Tuning
+from oneclick.download.lines import Lines
 from oneclick.download.part import Part
 from oneclick.download.probe import address_of
 from oneclick.download.transport import GONE, LESSON, STALL, Body, Fault, open_range
-
-if TYPE_CHECKING:
-    import requests
 
 OVER = 0.0
 """As ``Run.until``: the sample has ended."""
@@ -36,7 +33,7 @@ class Crew:
         file: RemoteFile,
         part: Part,
         board: Board,
-        session: requests.Session,
+        lines: Lines,
         tuning: Tuning,
         timeouts: tuple[float, float],
     ) -> None:
@@ -45,7 +42,7 @@ class Crew:
         self.size_bytes: int = file.size_bytes
         self.part = part
         self.board = board
-        self.session = session
+        self.lines = lines
         self.tuning = tuning
         self.timeouts = timeouts
         """For connecting and for silence, in seconds."""
@@ -317,7 +314,7 @@ class Crew:
             standing.address = address_of(standing.source)
         ask = functools.partial(
             open_range,
-            self.session,
+            self.lines.of(standing.source),
             size_bytes=self.size_bytes,
             connect_timeout_s=self.timeouts[0],
             idle_timeout_s=self.timeouts[1],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Mapping
 
@@ -13,11 +14,12 @@ from oneclick.download.crew import Crew
 from oneclick.download.digest import RunningDigest
 from oneclick.download.errors import AllSourcesFailed, Attempt, Cancelled, DigestDiffers, NotWritable
 from oneclick.download.files import DownloadResult, Event, Progress, RemoteFile, Tuning
+from oneclick.download.lines import Lines, with_direct_lines
 from oneclick.download.part import Part
 from oneclick.download.probe import probe_all
 from oneclick.download.rate import RateMeter
 from oneclick.download.stream import download_of_unknown_size
-from oneclick.download.transport import GONE, make_session
+from oneclick.download.transport import GONE
 
 if TYPE_CHECKING:
     import requests
@@ -45,23 +47,22 @@ def download(
     called about four times a second in the caller's thread, ``on_event`` from any thread when something happens
     that a person may want to read, such as a change of source. Raises the errors of ``download.errors``.
     """
-    own_session = session is None
-    asked = make_session() if session is None else session
+    lines = Lines(session)
+    file = replace(file, sources=with_direct_lines(file.sources))
     tell = on_event or _ignore
     tuning = tuning or Tuning()
     try:
         if file.size_bytes is None:
             return download_of_unknown_size(
-                file, target, asked, progress, cancel, tell, (connect_timeout_s, idle_timeout_s), tuning
+                file, target, lines, progress, cancel, tell, (connect_timeout_s, idle_timeout_s), tuning
             )
         small = file.size_bytes < tuning.small_bytes
         board = Board.of(file.sources, 1 if small else max(1, min(MAX_CONNECTIONS, connections)), tuning, tell)
         part = Part(file, target)
-        crew = Crew(file, part, board, asked, tuning, (connect_timeout_s, idle_timeout_s))
+        crew = Crew(file, part, board, lines, tuning, (connect_timeout_s, idle_timeout_s))
         return _Job(crew, progress, cancel).run()
     finally:
-        if own_session:
-            asked.close()
+        lines.close()
 
 
 def _ignore(_: Event) -> None:
@@ -162,7 +163,7 @@ class _Job:
         results = probe_all(
             self.file.sources,
             cancel=self.cancel,
-            session=self.crew.session,
+            lines=self.crew.lines,
             size_bytes=self.size_bytes,
             sha256=self.file.sha256,
             header=self.file.header,

@@ -37,6 +37,8 @@ class Source:
     url: str | Callable[[], str]
     announce: Callable[[requests.Session], Announced] | None = None
     """Asks the hub what it holds; see ``hubs``. A failure to answer is ignored, a different file is not."""
+    direct: bool = False
+    """Asked past the system's proxy; see ``lines``."""
 
     def address(self) -> str:
         """Return the address that is asked; never the short-lived one that a hub redirects to."""

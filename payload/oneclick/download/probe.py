@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Sequence
 from oneclick.download.errors import Attempt
 from oneclick.download.fetch import check_start
 from oneclick.download.files import Source
+from oneclick.download.lines import Lines
 from oneclick.download.transport import GONE, STALL, Fault, make_session, open_range
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def probe(
     """
     began = time.monotonic()
     try:
-        asked = session or make_session()
+        asked = session or make_session(direct=source.direct)
         _check_announced(source, asked, size_bytes, sha256)
         stop = PROBE_BYTES if size_bytes is None else min(PROBE_BYTES, size_bytes)
         with open_range(
@@ -118,7 +119,7 @@ def probe_all(
     grace_s: float = 2.0,
     cancel: threading.Event | None = None,
     tick_s: float = 0.1,
-    session: requests.Session | None = None,
+    lines: Lines | None = None,
     size_bytes: int | None = None,
     sha256: str = "",
     header: bytes = b"",
@@ -136,7 +137,7 @@ def probe_all(
         answers.put(
             probe(
                 source,
-                session=session,
+                session=lines.of(source) if lines else None,
                 size_bytes=size_bytes,
                 sha256=sha256,
                 header=header,
@@ -165,7 +166,6 @@ def probe_all(
 def order_by_answer(
     sources: Sequence[Source],
     *,
-    session: requests.Session | None = None,
     connect_timeout_s: float = 10.0,
     grace_s: float = 2.0,
 ) -> list[Source]:
@@ -173,7 +173,6 @@ def order_by_answer(
     results = probe_all(
         sources,
         grace_s=grace_s,
-        session=session,
         connect_timeout_s=connect_timeout_s,
         idle_timeout_s=connect_timeout_s,
     )

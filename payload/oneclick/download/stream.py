@@ -6,25 +6,23 @@ import hashlib
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable
+from typing import Callable
 
 from oneclick.download.checks import check_writable, is_full
 from oneclick.download.errors import AllSourcesFailed, Attempt, Cancelled, DigestDiffers, DiskFull, NotWritable
 from oneclick.download.fetch import check_start
 from oneclick.download.files import DownloadResult, Event, Progress, RemoteFile, Source, Tuning
+from oneclick.download.lines import Lines
 from oneclick.download.part import replace_patiently
 from oneclick.download.probe import address_of
 from oneclick.download.rate import RateMeter
 from oneclick.download.transport import GONE, HICCUP, PATIENCE, Fault, open_range
 
-if TYPE_CHECKING:
-    import requests
-
 
 def download_of_unknown_size(
     file: RemoteFile,
     target: Path,
-    session: requests.Session,
+    lines: Lines,
     progress: Callable[[Progress], None] | None,
     cancel: threading.Event | None,
     tell: Callable[[Event], None],
@@ -39,7 +37,7 @@ def download_of_unknown_size(
     for number, source in enumerate(file.sources):
         for attempt_number in range(PATIENCE):
             try:
-                got = _stream(file, source, part, session, progress, cancel, timeouts, tuning)
+                got = _stream(file, source, part, lines, progress, cancel, timeouts, tuning)
             except Fault as fault:
                 attempts.append(fault.attempt(source.name))
                 if fault.weight > HICCUP:
@@ -69,7 +67,7 @@ def _stream(
     file: RemoteFile,
     source: Source,
     part: Path,
-    session: requests.Session,
+    lines: Lines,
     progress: Callable[[Progress], None] | None,
     cancel: threading.Event | None,
     timeouts: tuple[float, float],
@@ -78,7 +76,7 @@ def _stream(
     """Write what ``source`` sends to ``part`` and return its digest. Raises Fault, OSError, Cancelled."""
     digest, done, meter, reported = hashlib.sha256(), 0, RateMeter(tuning.slow_window_s), 0.0
     with open_range(
-        session,
+        lines.of(source),
         address_of(source),
         0,
         None,

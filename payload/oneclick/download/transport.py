@@ -60,8 +60,8 @@ class TooMany(Fault):
     """429, or 503 with ``Retry-After``: fewer connections, later."""
 
 
-def make_session() -> requests.Session:
-    """Return a session that checks certificates as this system does and goes through its proxy.
+def make_session(*, direct: bool = False) -> requests.Session:
+    """Return a session that checks certificates as this system does and goes through its proxy, or past it (direct).
 
     Windows' own certificate store decides (truststore; on Python 3.8 and 3.9 the standard library's default
     context, which loads that store), so that company proxies with a certificate of their own work.
@@ -79,6 +79,7 @@ def make_session() -> requests.Session:
             return super().proxy_manager_for(proxy, ssl_context=context, **kwargs)
 
     session = requests.Session()
+    session.trust_env = not direct
     # identity: a compressed answer has no byte positions. Connections wait in the pool, one for each of ours.
     session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"})
     session.mount("https://", SystemTrust(pool_maxsize=16))

@@ -172,6 +172,7 @@ TABLE: Table = {
     "no_listing": ("没有列出这个文件", "it does not list the file"),
     "no_address": ("没有查到下载地址（{detail}）", "its address could not be looked up ({detail})"),
     "bad_address": ("网址不正确：{url}", "not a valid address: {url}"),
+    "without_proxy": ("{name}（不经代理）", "{name} (without the proxy)"),
     "proxy": ("系统设置的代理连不上", "the system's proxy does not answer"),
     "tls": (
         "无法确认服务器的证书（可能是公司网络或杀毒软件拦截了加密连接）",
