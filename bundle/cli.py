@@ -253,6 +253,13 @@ def size(archive: Path, as_json: bool) -> None:
 @click.option("--check", is_flag=True, help="Demand that the result is a published file.")
 @click.option("--workers", type=click.IntRange(1), help="Threads; as many as cores without it.")
 @click.option(
+    "--mirrors",
+    type=click.Choice(["auto", "cn", "global"]),
+    default="auto",
+    show_default=True,
+    help="Which hubs are asked first for SOURCE.",
+)
+@click.option(
     "--shape-test", metavar="tiny|small|full", help="Without SOURCE: random weights, for tests and benchmarks."
 )
 def quantize(
@@ -262,6 +269,7 @@ def quantize(
     header_version: int,
     check: bool,
     workers: int | None,
+    mirrors: str,
     shape_test: str | None,
 ) -> None:
     """Turn original ChatGLM3 weights (a folder, or a hub id such as THUDM/chatglm3-6b) into a model file."""
@@ -286,6 +294,7 @@ def quantize(
         log=Log(),
         check=check,
         downloads=default_cache_dir() / "weights",
+        mirrors=mirrors,
     )
     click.echo(f"model:   {made.path}")
     click.echo(f"size:    {human_bytes(made.size_bytes)} ({made.size_bytes} bytes)")
@@ -349,8 +358,15 @@ def clean(cache: Path | None) -> None:
 
 
 @cli.command()
-@click.argument("archive", required=False, type=click.Path(path_type=Path))
-@click.option("--to", required=True, metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("archive", required=False, metavar="[ARCHIVE|FOLDER]", type=click.Path(path_type=Path))
+@click.option(
+    "--to",
+    "places",
+    required=True,
+    multiple=True,
+    metavar="FOLDER|PLACE",
+    help="A folder, github:OWNER/REPO@TAG, hf:OWNER/NAME, modelscope:OWNER/NAME or webdav:URL; as often as you like.",
+)
 @click.option("--previous", type=click.Path(path_type=Path, exists=True), help="Archive, manifest or folder before it.")
 @click.option(
     "--patch", "patches", multiple=True, type=click.Path(path_type=Path, exists=True), help="A patch to this archive."
@@ -360,32 +376,52 @@ def clean(cache: Path | None) -> None:
 @recipe_option
 def publish(
     archive: Path | None,
-    to: Path,
+    places: tuple[str, ...],
     previous: Path | None,
     patches: tuple[Path, ...],
     message_zh: str,
     message_en: str,
     recipe_name: str,
 ) -> None:
-    """Make a release folder of ARCHIVE (else of the recipe's one in dist): checksums, notes, download page."""
+    """Make a release folder of ARCHIVE (else of the recipe's one in dist) and upload it to the places named.
+
+    A FOLDER that was made so before is uploaded as it is. Tokens come from the environment: GITHUB_TOKEN or GH_TOKEN,
+    HF_TOKEN, MODELSCOPE_API_TOKEN, WEBDAV_USER with WEBDAV_PASSWORD.
+    """
     from bundle.publish.previous import read_previous
     from bundle.publish.release import make_release
+    from bundle.publish.targets import Target, open_store, read_target
+    from bundle.publish.upload import upload_to_all
     from bundle.recipe import read_recipe
 
     recipe = read_recipe(recipe_name)
     log = Log()
-    with log.step("Make the release folder"):
-        release = make_release(
-            archive or Path("dist") / f"{recipe.name}.7z",
-            to,
-            recipe,
-            previous=read_previous(previous) if previous else None,
-            patches=patches,
-            message=(message_zh, message_en),
-        )
-    for file in release.archive:
-        click.echo(f"sha256 {file.sha256}  {file.name}")
-    click.echo(f"page:   {to / 'index.html'}")
+    named = [read_target(place) for place in places]
+    targets = [place for place in named if isinstance(place, Target)]
+    folders = [place for place in named if isinstance(place, Path)]
+    if archive and archive.is_dir():
+        if folders:
+            raise click.UsageError("a release folder is uploaded as it is: give places on the network with --to")
+        folders = [archive]
+    elif not folders:
+        folders = [Path("dist") / "release"]
+    stores = [open_store(target, folders[0], log) for target in targets]  # a missing token is said before any work
+    for folder in folders if folders != [archive] else []:
+        with log.step("Make the release folder"):
+            release = make_release(
+                archive or Path("dist") / f"{recipe.name}.7z",
+                folder,
+                recipe,
+                previous=read_previous(previous) if previous else None,
+                patches=patches,
+                message=(message_zh, message_en),
+            )
+        for file in release.archive:
+            click.echo(f"sha256 {file.sha256}  {file.name}")
+        click.echo(f"page:   {folder / 'index.html'}")
+    for done in upload_to_all(stores, folders[0], log):
+        click.echo(done.line())
+        click.echo(f"mirror: {done.folder_url}")
 
 
 @cli.command()

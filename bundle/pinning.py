@@ -6,8 +6,10 @@ import dataclasses
 import hashlib
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packaging.tags import Tag, cpython_tags
 from packaging.utils import parse_wheel_filename
@@ -18,7 +20,12 @@ from bundle.lock import FORMAT, Lock, PinnedFile, lock_text, read_lock
 from bundle.log import Log
 from bundle.packages import PLATFORM, uv_program
 from bundle.pypi import IndexFile, first_listing, own_index
-from bundle.recipe import Mirror, Recipe
+from bundle.recipe import Mirror, ModelSource, Recipe
+
+if TYPE_CHECKING:
+    import requests
+
+    from oneclick.download import Announced
 
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "payload" / "requirements.in"
 WINDOWS = "win_amd64"
@@ -235,7 +242,7 @@ def _pin_wheel(recipe: Recipe, project: str, version: str, tags: Sequence[Tag]) 
 def check_lock(recipe: Recipe) -> list[str]:
     """Return what is wrong with the lock of ``recipe``, one sentence each; empty when it fits and is true.
 
-    Names are compared with the recipe; digests with the package index where it answers.
+    Names are compared with the recipe; digests with the package index and the models' hubs where they answer.
     """
     lock = read_lock(recipe)
     problems = []
@@ -254,6 +261,7 @@ def check_lock(recipe: Recipe) -> list[str]:
     ]
     problems += [f"{wanted.file_name} of the recipe is not in the lock" for wanted in _unlocked(recipe, lock)]
     problems += _index_differences(recipe, lock.file)
+    problems += hub_differences(recipe)
     return problems
 
 
@@ -282,6 +290,36 @@ def _index_differences(recipe: Recipe, files: Sequence[PinnedFile]) -> Iterator[
             yield f"{pinned.name} is not on the index any more"
         elif listing[pinned.name].sha256 not in ("", pinned.sha256):
             yield f"{pinned.name}: the index says {listing[pinned.name].sha256}, the lock {pinned.sha256}"
+
+
+def hub_differences(recipe: Recipe) -> Iterator[str]:
+    """Yield what the hubs say of the catalogue's models and the recipe does not; a hub that does not answer is silent.
+
+    A source that announces another file is no danger, users' digests differ then, but it gives nothing any more.
+    """
+    from oneclick.download import make_session
+
+    asked = [(model, entry) for model in recipe.models for entry in model.sources]
+    with make_session() as session, ThreadPoolExecutor(len(asked)) as pool:
+        announcements = list(pool.map(lambda pair: _announced(pair[1], session), asked))
+    for (model, entry), announced in zip(asked, announcements, strict=True):
+        if announced.sha256 not in (None, model.sha256):
+            yield f'{model.id}: {entry.name} has sha256 = "{announced.sha256}", the recipe "{model.sha256}"'
+        if announced.size_bytes not in (None, model.size_bytes):
+            yield f"{model.id}: {entry.name} has size_bytes = {announced.size_bytes}, not {model.size_bytes}"
+
+
+def _announced(entry: ModelSource, session: requests.Session) -> Announced:
+    """Return what the hub of ``entry`` says of its file; nothing when it does not answer or is no hub."""
+    from oneclick.download import Announced
+    from oneclick.download.hubs import source_of
+    from oneclick.download.transport import Fault
+
+    source = source_of(entry.__dict__)
+    try:
+        return source.announce(session) if source.announce else Announced()
+    except Fault:
+        return Announced()
 
 
 def write_lock(lock: Lock) -> None:

@@ -68,10 +68,12 @@ def quantize(
     log: Log | None = None,
     check: bool = False,
     downloads: Path | None = None,
+    mirrors: str = "auto",
 ) -> Quantized:
     """Turn the original weights at ``source`` into the model file ``output`` and return what was made.
 
-    source: a folder, or a hub id such as ``THUDM/chatglm3-6b``, which is downloaded to ``downloads``.
+    source: a folder, or a hub id such as ``THUDM/chatglm3-6b``, which is downloaded to ``downloads``; mirrors: which
+    hubs are asked first, ``auto``, ``cn`` or ``global``.
     dtype: a key of DTYPES. header_version: 1 is read by every chatglm_cpp, 2 by 0.3.2 and later only.
     workers: threads; None: one per core. check: hash the result and demand that it is a published file.
 
@@ -81,7 +83,7 @@ def quantize(
     log = log or Log()
     started = time.monotonic()
     _check_options(dtype, header_version)
-    checkpoint = read_checkpoint(_folder_of(source, downloads, log))
+    checkpoint = read_checkpoint(_folder_of(source, downloads, log, mirrors))
     header = checkpoint.header(dtype, header_version)
     _check_rows(header)
     if check and not published_like(header):
@@ -130,14 +132,14 @@ def _check_rows(header: ModelHeader) -> None:
         )
 
 
-def _folder_of(source: str | Path, downloads: Path | None, log: Log) -> Path:
+def _folder_of(source: str | Path, downloads: Path | None, log: Log, mirrors: str) -> Path:
     folder = Path(source)
     if folder.is_dir():
         return folder
     if isinstance(source, str) and HUB_ID.fullmatch(source) and not folder.exists():
         from bundle.quantize.hub import fetch_checkpoint
 
-        return fetch_checkpoint(source, downloads, log)
+        return fetch_checkpoint(source, downloads, log, mirrors=mirrors)
     raise UsageError(
         f"{source} is neither a folder nor a hub id",
         why="a file, or nothing of this name" if not folder.exists() else "it is a file",

@@ -49,6 +49,19 @@ CHINA_FIRST = (
 )
 
 
+def hubs_in_order(hub_id: str, mirrors: str) -> Sequence[Hub]:
+    """Return the hubs as ``--mirrors`` says: ``cn`` or ``global`` first, or (``auto``) as quickly as they answer."""
+    if mirrors == "cn":
+        return CHINA_FIRST
+    if mirrors == "global":
+        return CHINA_FIRST[::-1]
+    from oneclick.download import order_by_answer
+
+    asked = {hub.name: hub for hub in CHINA_FIRST}
+    config = HubFile("config.json", 0)
+    return [asked[source.name] for source in order_by_answer([_source(hub_id, config, hub) for hub in CHINA_FIRST])]
+
+
 @dataclass(frozen=True)
 class HubFile:
     """One file of a listing; exactly one of the digests is known, the git one (SHA-1 of a blob) for small files."""
@@ -64,21 +77,27 @@ def fetch_checkpoint(
     downloads: Path | None,
     log: Log,
     *,
-    hubs: Sequence[Hub] = CHINA_FIRST,
+    mirrors: str = "auto",
+    hubs: Sequence[Hub] | None = None,
 ) -> Path:
     """Return the folder that holds the original weights of ``hub_id``, downloading what is missing of them.
 
-    The first hub that answers says which files there are; sizes and digests are recorded in ``hub.json`` beside
-    them and hold for every later run. Each file then comes from whichever hub serves these very bytes.
+    mirrors: which hubs come first, see ``hubs_in_order``; ``hubs`` itself is that order when given. The first hub that
+    answers says which files there are; sizes and digests are recorded in ``hub.json`` beside them and hold for every
+    later run. Each file then comes from whichever hub serves these very bytes.
     Raises SourceError, DigestMismatch or StorageError; what arrived is kept.
     """
     from oneclick.download import make_session
 
     folder = (downloads or default_cache_dir() / "weights") / hub_id.replace("/", "--")
     folder.mkdir(parents=True, exist_ok=True)
+    files = _recorded(folder)
+    if files and all(_is_there(folder, file) for file in files):
+        return folder
+    hubs = hubs or hubs_in_order(hub_id, mirrors)
     session = make_session()
     try:
-        files = _recorded(folder) or _list_first(hub_id, hubs, session, folder, log)
+        files = files or _list_first(hub_id, hubs, session, folder, log)
         missing = [file for file in files if not _is_there(folder, file)]
         _check_room(folder, missing)
         for file in missing:

@@ -9,8 +9,9 @@ import pytest
 
 from bundle.errors import UsageError
 from bundle.lock import Lock, PinnedFile, lock_text, read_lock
-from bundle.pinning import target_tags, wanted_files
-from bundle.recipe import Recipe, read_recipe, recipe_files
+from bundle.pinning import hub_differences, target_tags, wanted_files
+from bundle.recipe import ModelSource, Recipe, read_recipe, recipe_files
+from tests.support.bad_server import BadServer
 
 RECIPE_NAMES = [path.stem for path in recipe_files()]
 
@@ -101,3 +102,22 @@ def test_wheels_for_the_target_are_preferred_over_pure_ones() -> None:
     assert "cp38-abi3-win_amd64" in names
     assert names.index("cp310-none-win_amd64") < names.index("py3-none-any")
     assert not any("linux" in name for name in names)
+
+
+def test_what_hubs_announce_is_compared_with_the_catalogue(server: BadServer) -> None:
+    recipe = read_recipe("chatglm3")
+    model = recipe.model("q4_0")
+    server.modelscope("a/b", "model.bin", b"", sha256="1" * 64, size_bytes=model.size_bytes)
+    server.huggingface("c/d", "model.bin", b"", sha256=model.sha256, size_bytes=5)
+    where = {"path": "model.bin", "endpoint": server.base}
+    sources = (
+        ModelSource(name="M", kind="modelscope", repo="a/b", revision="master", **where),
+        ModelSource(name="H", kind="huggingface", repo="c/d", revision="main", **where),
+        ModelSource(name="dead", kind="huggingface", repo="c/d", path="model.bin", endpoint="http://127.0.0.1:9"),
+        ModelSource(name="file", kind="file", url="http://127.0.0.1:9/model.bin"),
+    )
+    mine = dataclasses.replace(recipe, models=(dataclasses.replace(model, sources=sources),))
+    assert list(hub_differences(mine)) == [
+        f'q4_0: M has sha256 = "{"1" * 64}", the recipe "{model.sha256}"',
+        f"q4_0: H has size_bytes = 5, not {model.size_bytes}",
+    ]

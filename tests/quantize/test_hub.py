@@ -191,8 +191,29 @@ def test_quantise_takes_a_hub_id(
     server: BadServer, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     play_modelscope(server, weights)
-    monkeypatch.setattr(fetch_checkpoint, "__kwdefaults__", {"hubs": [modelscope(server)]})
-    made = quantize(ID, "q4_0", tmp_path / "model.bin", log=quiet(), downloads=tmp_path / "downloads")
+    orders = []
+
+    def ordered(hub_id: str, mirrors: str) -> list[Hub]:
+        orders.append(mirrors)
+        return [modelscope(server)]
+
+    monkeypatch.setattr(hub, "hubs_in_order", ordered)
+    options = {"log": quiet(), "downloads": tmp_path / "downloads", "mirrors": "cn"}
+    made = quantize(ID, "q4_0", tmp_path / "model.bin", **options)  # type: ignore[arg-type]
+    quantize(ID, "q4_0", tmp_path / "again.bin", **options)  # type: ignore[arg-type]
+    assert orders == ["cn"], "what is there already needs no hub"
     quantize(weights, "q4_0", tmp_path / "direct.bin", log=quiet())
     assert made.path.read_bytes() == (tmp_path / "direct.bin").read_bytes()
     assert convert.HUB_ID.fullmatch(ID)
+
+
+def test_mirrors_say_which_hub_is_asked_first(
+    server: BadServer, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {mirrors: [hub.name for hub in hub.hubs_in_order(ID, mirrors)] for mirrors in ("cn", "global")}
+    assert names["cn"] == ["ModelScope", "hf-mirror", "Hugging Face"]
+    assert names["global"] == names["cn"][::-1]
+    play_hugging_face(server, weights)
+    dead = Hub("ModelScope", "modelscope", "http://127.0.0.1:9", "ZhipuAI", "master")
+    monkeypatch.setattr(hub, "CHINA_FIRST", (dead, hugging_face(server)))
+    assert hub.hubs_in_order(ID, "auto") == [hugging_face(server), dead]
