@@ -300,7 +300,7 @@ def hub_differences(recipe: Recipe) -> Iterator[str]:
     from oneclick.download import make_session
 
     asked = [(model, entry) for model in recipe.models for entry in model.sources]
-    with make_session() as session, ThreadPoolExecutor(len(asked)) as pool:
+    with make_session() as session, ThreadPoolExecutor(max(1, len(asked))) as pool:
         announcements = list(pool.map(lambda pair: _announced(pair[1], session), asked))
     for (model, entry), announced in zip(asked, announcements, strict=True):
         if announced.sha256 not in (None, model.sha256):
