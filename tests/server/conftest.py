@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 
@@ -43,10 +44,7 @@ class LiveServer:
         self.wait_phase("ready", timeout_s)
 
     def wait_phase(self, phase: str, timeout_s: float = START_S) -> None:
-        deadline = time.monotonic() + timeout_s
-        while self.runtime.status.get().phase != phase:
-            assert time.monotonic() < deadline, self.runtime.status.get()
-            time.sleep(0.01)
+        wait_for(lambda: self.runtime.status.get().phase == phase, timeout_s)
 
     def post(self, path: str, body: Any, **options: Any) -> requests.Response:
         return requests.post(self.url + path, json=body, timeout=options.pop("timeout", 60), **options)
@@ -65,6 +63,31 @@ class LiveServer:
         self.stop.set()
         self.thread.join(15)
         assert not self.thread.is_alive()
+
+
+@contextlib.contextmanager
+def standing_still(pid: int | None) -> Iterator[None]:
+    """Suspend a server's worker for the block.
+
+    What runs keeps running and what waits keeps waiting, however fast this machine is; afterwards it goes on. The
+    worker may be killed meanwhile.
+    """
+    assert pid is not None
+    worker = psutil.Process(pid)
+    worker.suspend()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            worker.resume()
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = START_S) -> None:
+    """Wait until ``condition`` holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 StartServer = Callable[..., LiveServer]

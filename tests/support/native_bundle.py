@@ -121,7 +121,7 @@ class Program:
 
     def status(self) -> dict[str, Any]:
         """Return its /status."""
-        found: dict[str, Any] = requests.get(f"{self.url}/status", timeout=10).json()
+        found: dict[str, Any] = requests.get(f"{self.url}/status", timeout=60).json()
         return found
 
     def wait_ready(self) -> None:

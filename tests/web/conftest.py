@@ -25,7 +25,8 @@ CHROMIUM_FLAGS = [
 ]
 ONE_THREAD = ("--threads", "1")
 """The engine's threads wait by spinning: two of them on a busy machine are slower than one."""
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 PREFERENCES = "oneclick.preferences"
 
 # Watches what the page's security policy had to stop, and how much the layout moved without the user's doing.
@@ -140,6 +141,25 @@ def export_of(messages: list[tuple[str, str]], title: str = "导入") -> str:
     return json.dumps(
         {"format": "chatglm-oneclick-conversations", "version": 1, "conversations": [conversation]}, ensure_ascii=False
     )
+
+
+def stored_answer(chat: ChatPage) -> str:
+    """Return the newest answer as IndexedDB holds it, "" where there is none."""
+    text: str = chat.page.evaluate(
+        """() => new Promise((resolve) => {
+          const request = indexedDB.open("oneclick-chat");
+          request.onsuccess = () => {
+            const all = request.result.transaction("messages").objectStore("messages").getAll();
+            all.onsuccess = () => {
+              const answers = all.result.filter((one) => one.role === "assistant");
+              const last = answers.sort((a, b) => a.createdAt - b.createdAt).at(-1);
+              request.result.close();
+              resolve(last ? last.versions[last.active].text : "");
+            };
+          };
+        })"""
+    )
+    return text
 
 
 OpenPage = Callable[..., ChatPage]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from tests.web.conftest import PATIENCE_MS, ChatPage
+from tests.web.conftest import PATIENCE_MS, ChatPage, stored_answer
 
 pytestmark = pytest.mark.browser
 
@@ -194,22 +194,3 @@ def test_the_input_grows_with_the_text_up_to_a_limit(chat: ChatPage) -> None:
     assert height() > 2.5 * one_line
     chat.prompt.fill("\n".join("很多行" for _ in range(200)))
     assert height() <= 0.4 * 800 + 2
-
-
-def stored_answer(chat: ChatPage) -> str:
-    """Return the newest answer as IndexedDB holds it."""
-    text: str = chat.page.evaluate(
-        """() => new Promise((resolve) => {
-          const request = indexedDB.open("oneclick-chat");
-          request.onsuccess = () => {
-            const all = request.result.transaction("messages").objectStore("messages").getAll();
-            all.onsuccess = () => {
-              const answers = all.result.filter((one) => one.role === "assistant");
-              const last = answers.sort((a, b) => a.createdAt - b.createdAt).at(-1);
-              request.result.close();
-              resolve(last.versions[last.active].text);
-            };
-          };
-        })"""
-    )
-    return text

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.native_bundle import Program, add_model, make_native_bundle
-from tests.web.conftest import ONE_THREAD, PATIENCE_MS, ChatPage, OpenPage, export_of
+from tests.web.conftest import ONE_THREAD, PATIENCE_MS, ChatPage, OpenPage, export_of, stored_answer
 
 pytestmark = pytest.mark.browser
 
@@ -85,7 +85,8 @@ def test_a_page_closed_in_mid_answer_keeps_the_part(open_page: OpenPage, slow_pr
     chat = open_page(slow_program.url, preferences=LONG)
     chat.send("讲个长故事")
     wait_for_text(chat, 60)
-    chat.page.wait_for_timeout(700)
+    while len(stored_answer(chat)) <= 40:
+        chat.page.wait_for_timeout(50)
     context = chat.page.context
     chat.page.close()
     again = open_page(slow_program.url, again=context)
@@ -119,7 +120,6 @@ def test_an_answer_goes_on_while_another_conversation_is_open(slow_chat: ChatPag
     slow_chat.button("新对话").first.click()
     expect(slow_chat.find("#hero")).to_be_visible()
     expect(slow_chat.find(".busy-dot")).to_be_visible()
-    slow_chat.page.wait_for_timeout(300)
     slow_chat.find(".conversation-open").first.click()
     before = len(wait_for_text(slow_chat, 20))
     wait_for_text(slow_chat, before)

@@ -13,8 +13,8 @@ from playwright.sync_api import Route, expect
 
 from bundle.shape_test import write_random_model
 from oneclick.server.runtime import ServerConfig
-from tests.server.conftest import LiveServer, starting
-from tests.support.bad_server import BadServer, trickle
+from tests.server.conftest import LiveServer, standing_still, starting
+from tests.support.bad_server import BadServer, ok, trickle
 from tests.support.native_bundle import MODEL_NAME, Program, catalogue_entry, make_native_bundle
 from tests.web.conftest import ONE_THREAD, PATIENCE_MS, ChatPage, OpenPage, export_of
 
@@ -114,7 +114,7 @@ def test_a_model_dropped_into_the_folder_is_taken_without_a_reload(
 def test_the_page_starts_pauses_and_resumes_the_download_of_the_model(
     open_page: OpenPage, start_program: StartProgram, tiny_model: Path
 ) -> None:
-    slow = trickle(rate_bytes_s=tiny_model.stat().st_size / 6)
+    slow = trickle(rate_bytes_s=tiny_model.stat().st_size / 100)  # never complete before it is paused
     with BadServer() as source:
         program = start_program(models=[catalogue_entry(tiny_model, source.page("/model.bin", tiny_model, slow))])
         chat = open_page(program.url)
@@ -123,6 +123,7 @@ def test_the_page_starts_pauses_and_resumes_the_download_of_the_model(
         expect(chat.find(".state-figures")).to_contain_text("/s", timeout=PATIENCE_MS)
         chat.button("暂停下载").click()
         expect(chat.find(".state-title")).to_have_text("下载已暂停", timeout=PATIENCE_MS)
+        source.pages["/model.bin"].behaviours = [ok()]
         chat.button("继续下载").click()
         expect(chat.find(".pill.good")).to_be_visible(timeout=3 * PATIENCE_MS)
     chat.ask("你好")
@@ -133,8 +134,9 @@ def test_a_waiting_question_says_its_place_in_the_queue(open_page: OpenPage, slo
     first.send("长回答")
     expect(first.answers.last).not_to_be_empty()
     second = open_page(slow_program.url, preferences=SHORT)
-    second.send("短回答")
-    expect(second.find(".phase-words")).to_have_text("排队中，前面还有 1 个")
+    with standing_still(slow_program.status()["worker"]["pid"]):
+        second.send("短回答")
+        expect(second.find(".phase-words")).to_have_text("排队中，前面还有 1 个")
     first.button("停止回答").click()
     expect(second.figures).to_have_count(1, timeout=PATIENCE_MS)
 
@@ -147,7 +149,7 @@ def test_reading_a_long_conversation_shows_its_progress(open_page: OpenPage, slo
       new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
     }"""
     chat.page.evaluate(seen)
-    chat.ask("好" * 800, timeout_ms=4 * PATIENCE_MS)
+    chat.ask("好" * 2000, timeout_ms=4 * PATIENCE_MS)
     words = "".join(word or "" for word in chat.page.evaluate("seen"))
     assert "正在阅读对话 " in words
     assert "%" in words

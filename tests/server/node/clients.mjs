@@ -75,7 +75,7 @@ for (const [name, make] of Object.entries(providers)) {
   );
   await note(`${name} abort`, async () => {
     const controller = new AbortController();
-    const result = streamText({ model, messages: [hello], maxOutputTokens: 4000, abortSignal: controller.signal, ...quiet });
+    const result = streamText({ model, messages: [hello], temperature: 0, maxOutputTokens: 4000, abortSignal: controller.signal, ...quiet });
     let seen = 0;
     for await (const part of result.fullStream) {
       if (part.type === "text-delta" && ++seen === 3) controller.abort();
