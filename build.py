@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements.txt"
-STAMP = VENV / "requirements.sha256"
+UPLOAD_REQUIREMENTS = ROOT / "requirements-publish.txt"
+"""Clients of the places that ``publish`` uploads to; installed when something is uploaded for the first time."""
+UPLOAD = re.compile(r"(--to=)?(github|hf|modelscope|webdav):")
+"""Argument of ``publish`` that names such a place."""
 CHINA_INDEXES = ("https://pypi.tuna.tsinghua.edu.cn/simple/", "https://mirrors.ustc.edu.cn/pypi/simple/")
 """Asked after the maintainer's own index; every package's hash is pinned, so the place does not matter."""
 USAGE, NO_SOURCE = 2, 3
@@ -26,30 +30,55 @@ def main() -> int:
     """Run the builder inside its own environment and return its exit code."""
     if sys.version_info < (3, 10):  # noqa: UP036 (any Python may start this file)
         return fail("this Python is too old", f"it is {sys.version.split()[0]}", "use Python 3.10 or newer", USAGE)
-    if inside_environment():
+    files = needed_requirements(sys.argv[1:])
+    if inside_environment(files):
         sys.path.insert(1, str(ROOT / "payload"))
         from bundle.cli import main as run_cli
 
         return run_cli(sys.argv[1:])
-    if not environment_is_current():
+    code = prepare_environment(files)
+    return code or run_again()
+
+
+def needed_requirements(arguments: list[str]) -> list[Path]:
+    """Return the files of packages that the command line ``arguments`` needs."""
+    uploads = "publish" in arguments and any(UPLOAD.match(word) for word in arguments)
+    return [REQUIREMENTS, UPLOAD_REQUIREMENTS] if uploads else [REQUIREMENTS]
+
+
+def prepare_environment(files: list[Path]) -> int:
+    """Make .venv where it is missing or outdated, and add what it lacks of ``files``; return an exit code."""
+    if not is_installed(REQUIREMENTS):
         code = make_environment()
         if code:
             return code
-    return run_again()
+    for requirements in files:
+        if not is_installed(requirements):
+            say(f"Installing {requirements.name} into .venv")
+            code = install(requirements)
+            if code:
+                return code
+    return 0
 
 
-def inside_environment() -> bool:
-    """Tell whether this process runs in .venv and its packages are those of requirements.txt."""
-    return Path(sys.prefix).resolve() == VENV.resolve() and environment_is_current()
+def inside_environment(files: list[Path]) -> bool:
+    """Tell whether this process runs in .venv and its packages are those of ``files``."""
+    return Path(sys.prefix).resolve() == VENV.resolve() and all(map(is_installed, files))
 
 
-def environment_is_current() -> bool:
-    """Tell whether .venv was completed for the present requirements.txt and its Python still exists."""
-    return environment_python().is_file() and STAMP.is_file() and STAMP.read_text() == requirements_digest()
+def is_installed(requirements: Path) -> bool:
+    """Tell whether .venv holds the packages of ``requirements`` as they are now, and its Python still exists."""
+    known = stamp(requirements)
+    return environment_python().is_file() and known.is_file() and known.read_text() == digest(requirements)
 
 
-def requirements_digest() -> str:
-    return hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+def stamp(requirements: Path) -> Path:
+    """Return the file in .venv that says what was installed last from ``requirements``."""
+    return VENV / f"{requirements.stem}.sha256"
+
+
+def digest(requirements: Path) -> str:
+    return hashlib.sha256(requirements.read_bytes()).hexdigest()
 
 
 def environment_python() -> Path:
@@ -57,7 +86,7 @@ def environment_python() -> Path:
 
 
 def make_environment() -> int:
-    """Create .venv and install requirements.txt into it; the stamp is written last.
+    """Create .venv and install requirements.txt into it.
 
     Debian's Python comes without ensurepip, so virtualenv and uv are tried too.
     """
@@ -72,7 +101,7 @@ def make_environment() -> int:
         shutil.rmtree(VENV, ignore_errors=True)
         done = subprocess.run(creator, capture_output=True, text=True, check=False)
         if done.returncode == 0:
-            return install_requirements()
+            return install(REQUIREMENTS)
         problems.append((done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"])
     package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
     why = "; ".join(line for lines in problems for line in lines)
@@ -87,16 +116,16 @@ def importable(module: str) -> bool:
     return find_spec(module) is not None
 
 
-def install_requirements() -> int:
-    """Install requirements.txt from the maintainer's index, else from the mirrors in China."""
+def install(requirements: Path) -> int:
+    """Install ``requirements`` from the maintainer's index, else from the mirrors in China; the stamp comes last."""
     command = [str(environment_python()), "-m", "pip", "install", "--require-hashes", "--only-binary", ":all:"]
-    command += ["--quiet", "--disable-pip-version-check", "--requirement", str(REQUIREMENTS)]
+    command += ["--quiet", "--disable-pip-version-check", "--requirement", str(requirements)]
     last = ""
     for index in (None, *CHINA_INDEXES):
         choice = ["--index-url", index] if index else []
         done = subprocess.run([*command, *choice], stderr=subprocess.PIPE, text=True, check=False)
         if done.returncode == 0:
-            STAMP.write_text(requirements_digest())
+            stamp(requirements).write_text(digest(requirements))
             return 0
         last = done.stderr.strip()
         say(f"  {index or 'the index of your pip settings'} did not give all packages")

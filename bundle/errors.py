@@ -50,3 +50,9 @@ class StorageError(BundleError):
     """No space, no permission, or a path the disk does not take."""
 
     exit_code = 7
+
+
+class UploadError(BundleError):
+    """A place to publish to that did not take a file, or did not let us in."""
+
+    exit_code = 8

@@ -116,7 +116,7 @@ def verify_archive(path: Path, *, progress: Progress | None = None) -> VerifyRep
             content.problems.append(Problem(member=error.member or volumes[0].name, what=error.why))
         sha256 = digests.result()
     manifest = None if content.problems else _compare(content)
-    known = _read_sums(volumes[0].parent)
+    known = read_sums(volumes[0].parent)
     content.problems += [
         Problem(member=name, what=f"its sha256 is {digest}, {SUMS} says {known[name]}")
         for name, digest in sha256.items()
@@ -225,7 +225,7 @@ def _digests(paths: Sequence[Path]) -> dict[str, str]:
 def write_sums(info: ArchiveInfo) -> Path:
     """Write SHA256SUMS beside the archive, as ``sha256sum --check`` reads it; lines about other files stay."""
     folder = info.path.parent
-    sums = _read_sums(folder)
+    sums = read_sums(folder)
     stem = re.sub(r"\.\d{3}$", "", info.path.name)
     sums = {name: digest for name, digest in sums.items() if re.sub(r"\.\d{3}$", "", name) != stem}
     sums.update(zip((path.name for path in info.paths), info.volume_sha256, strict=True))
@@ -236,7 +236,7 @@ def write_sums(info: ArchiveInfo) -> Path:
     return folder / SUMS
 
 
-def _read_sums(folder: Path) -> dict[str, str]:
+def read_sums(folder: Path) -> dict[str, str]:
     """File name -> digest from SHA256SUMS in ``folder``; empty without one, lines that are none are skipped."""
     path = folder / SUMS
     if not path.is_file() or path.stat().st_size > 1 << 20:
