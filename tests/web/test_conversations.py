@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from tests.server.conftest import wait_for
 from tests.support.native_bundle import Program, add_model, make_native_bundle
 from tests.web.conftest import ONE_THREAD, PATIENCE_MS, ChatPage, OpenPage, export_of, stored_answer
 
@@ -85,8 +86,7 @@ def test_a_page_closed_in_mid_answer_keeps_the_part(open_page: OpenPage, slow_pr
     chat = open_page(slow_program.url, preferences=LONG)
     chat.send("讲个长故事")
     wait_for_text(chat, 60)
-    while len(stored_answer(chat)) <= 40:
-        chat.page.wait_for_timeout(50)
+    wait_for(lambda: len(stored_answer(chat)) > 40)
     context = chat.page.context
     chat.page.close()
     again = open_page(slow_program.url, again=context)

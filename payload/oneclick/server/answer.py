@@ -27,18 +27,22 @@ class AnswerReader:
     continues: bool = False
     """The tokens go on with an answer begun earlier."""
     tokens: list[int] = field(default_factory=list)
-    text: str = ""
-    """The answer's text handed out so far."""
     calls: list[ToolCall] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._part = self._new_part()
+        self._shown: list[str] = []
         self._held = ""
         self._flowing = not self.tool_names
         self._exact = True
 
     def _new_part(self) -> TextStream:
         return TextStream(self.tokenizer, self.stop, self.strip_start, self.continues)
+
+    @property
+    def text(self) -> str:
+        """The answer's text handed out so far."""
+        return "".join(self._shown)
 
     def has_stopped(self) -> bool:
         """A stop string was met."""
@@ -60,10 +64,12 @@ class AnswerReader:
             if self._may_be_call(self._held):
                 return ""
             text, self._held, self._flowing = self._held, "", True
-            if self.text and text:
-                text = "\n" + text
-        self.text += text
+            text = self._on_new_line(text)
+        self._shown.append(text)
         return text
+
+    def _on_new_line(self, text: str) -> str:
+        return "\n" + text if text and any(self._shown) else text
 
     def _may_be_call(self, text: str) -> bool:
         line, line_break, _ = text.partition("\n")
@@ -80,9 +86,8 @@ class AnswerReader:
         if call is not None:
             self.calls.append(call)
             return shown
-        if self.text and text:
-            text = "\n" + text
-        self.text += text
+        text = self._on_new_line(text)
+        self._shown.append(text)
         return shown + text
 
     def finish(self) -> str:

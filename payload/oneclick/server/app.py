@@ -46,15 +46,10 @@ import secrets
 from pathlib import Path
 from typing import Any, Awaitable, Callable, MutableMapping
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-
 from oneclick.messages import both
 from oneclick.server import assets, gate
 from oneclick.server.api_errors import ApiError, broken
+from oneclick.server.asgi import ClientDisconnect, JSONResponse, NoRoute, Request, Response, Router
 from oneclick.server.chat_handlers import chat_completions, completions, tokenize
 from oneclick.server.http_io import error_response, read_json
 from oneclick.server.openapi import document
@@ -146,29 +141,26 @@ class Gate:
 def create_app(runtime: Runtime) -> Gate:
     """Return the ASGI application."""
     files = assets.table()
-    routes = [
-        Route("/v1/chat/completions", _posted(runtime, chat_completions), methods=["POST"]),
-        Route("/v1/completions", _posted(runtime, completions), methods=["POST"]),
-        Route("/tokenize", _posted(runtime, tokenize), methods=["POST"]),
-        Route("/oneclick/download", _posted(runtime, _download), methods=["POST"]),
-        Route("/v1/models", _answered(runtime, _models)),
-        Route("/v1/models/{model:path}", _answered(runtime, _model)),
-        Route("/v1/health", _answered(runtime, _health)),
-        Route("/status", _answered(runtime, _status)),
-        Route("/metrics", _answered(runtime, _metrics)),
-        Route("/openapi.json", _answered(runtime, _openapi)),
-        *(Route(path, _asset(runtime, file)) for path, file in files.items()),
-    ]
-    app = Starlette(
-        routes=routes,
-        exception_handlers={
-            ApiError: _on_api_error,
-            HTTPException: _on_http_error,
-            Exception: _on_bug,
-        },
-    )
-    app.router.redirect_slashes = False
-    return Gate(app, runtime, files)
+    router = Router(_on_error)
+    for path, answer_post in (
+        ("/v1/chat/completions", chat_completions),
+        ("/v1/completions", completions),
+        ("/tokenize", tokenize),
+        ("/oneclick/download", _download),
+    ):
+        router.add(path, _posted(runtime, answer_post), ["POST"])
+    for path, answer_get in (
+        ("/v1/models", _models),
+        ("/v1/models/*", _model),
+        ("/v1/health", _health),
+        ("/status", _status),
+        ("/metrics", _metrics),
+        ("/openapi.json", _openapi),
+    ):
+        router.add(path, _answered(runtime, answer_get))
+    for path, file in files.items():
+        router.add(path, _asset(runtime, file))
+    return Gate(router, runtime, files)
 
 
 def _posted(runtime: Runtime, handler: Callable[[Runtime, Request, Any], Awaitable[Any]]) -> Handler:
@@ -191,7 +183,7 @@ def _answered(runtime: Runtime, handler: Callable[[Runtime, Request], Response])
 
 def _asset(runtime: Runtime, file: Path) -> Handler:
     async def endpoint(request: Request) -> Any:
-        local = request.client is None or request.client.host in ("127.0.0.1", "::1")
+        local = request.client_host in (None, "127.0.0.1", "::1")
         content, media_type, tag = assets.read(file, runtime.token if local else None)
         headers = {**assets.SECURITY_HEADERS, "etag": tag}
         if request.headers.get("if-none-match") == tag:
@@ -223,7 +215,7 @@ def _models(runtime: Runtime, request: Request) -> Response:
 
 
 def _model(runtime: Runtime, request: Request) -> Response:
-    return JSONResponse(_model_object(runtime, request.path_params["model"]))
+    return JSONResponse(_model_object(runtime, request.scope["rest"]))
 
 
 def _health(runtime: Runtime, request: Request) -> Response:
@@ -289,27 +281,25 @@ async def _download(runtime: Runtime, request: Request, body: Any) -> Response:
     return JSONResponse({"phase": runtime.status.get().phase}, status_code=202)
 
 
-async def _on_api_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    if error.status >= 500:
+def _on_error(request: Request, error: Exception) -> Response:
+    """Return what the client is told about whatever an endpoint raised."""
+    if isinstance(error, NoRoute):
+        error = _no_route(request, error)
+    if not isinstance(error, ApiError):
+        request_id = request.scope.get("oneclick.request_id")
+        log.error("%s: a bug in the server", request_id, exc_info=error)
+        error = broken("server.bug", "internal_error", request_id=request_id)
+    elif error.status >= 500:
         log.info("%s: %d %s", request.scope.get("oneclick.request_id"), error.status, error.code)
     return error_response(error)
 
 
-async def _on_http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+def _no_route(request: Request, error: NoRoute) -> ApiError:
     path = request.scope["path"]
-    if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
-        return error_response(
-            ApiError(405, "server.method", code="method_not_allowed", headers={"allow": allowed}, allowed=allowed)
-        )
+    if error.allowed:
+        headers = {"allow": error.allowed}
+        return ApiError(405, "server.method", code="method_not_allowed", headers=headers, allowed=error.allowed)
     if path.startswith(("/v1/embeddings", "/v1/responses", "/v1/audio", "/v1/images")):
-        return error_response(ApiError(404, "server.not_offered", code="not_supported", path=path))
+        return ApiError(404, "server.not_offered", code="not_supported", path=path)
     host = request.headers.get("host", "127.0.0.1")
-    return error_response(ApiError(404, "server.path", code="unknown_url", path=path[:200], base=f"http://{host}"))
-
-
-async def _on_bug(request: Request, error: Exception) -> Response:
-    log.error("%s: a bug in the server", request.scope.get("oneclick.request_id"), exc_info=error)
-    return error_response(broken("server.bug", "internal_error", request_id=request.scope.get("oneclick.request_id")))
+    return ApiError(404, "server.path", code="unknown_url", path=path[:200], base=f"http://{host}")

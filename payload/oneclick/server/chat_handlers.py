@@ -8,11 +8,9 @@ import time
 from dataclasses import dataclass
 from typing import Any, AsyncIterator
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-
 from oneclick.server.answer import AnswerReader, split_names, timings, usage
 from oneclick.server.api_errors import ApiError, invalid
+from oneclick.server.asgi import JSONResponse, Request, Response
 from oneclick.server.chat_request import (
     ChatRequest,
     CompletionRequest,

@@ -11,13 +11,17 @@ _LARGEST_BYTES = 64 << 20
 """A length above this is a broken stream: the largest prompt, 32 768 ids, is below 1 MiB."""
 
 
+# json.dumps would make a new encoder for every token.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
 class BrokenFrame(Exception):
     """The stream holds something that is not one of our frames."""
 
 
 def write_frame(stream: BinaryIO, message: Message) -> None:
     """Write ``message`` in one ``write`` and flush it. Raises OSError when the other side is gone."""
-    body = json.dumps(message, separators=(",", ":")).encode("ascii")
+    body = _encode(message).encode("ascii")
     stream.write(len(body).to_bytes(4, "big") + body)
     stream.flush()
 

@@ -6,10 +6,8 @@ import asyncio
 import json
 from typing import Any, AsyncIterator, Awaitable, MutableMapping, TypeVar
 
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
-
 from oneclick.server.api_errors import ApiError
+from oneclick.server.asgi import ClientDisconnect, JSONResponse, Request, Response
 from oneclick.server.chat_request import JsonObject, parse_json
 from oneclick.server.gate import MAX_BODY_BYTES, too_large
 
@@ -21,6 +19,10 @@ STREAM_HEADERS = {
     # Asks proxies between us and the client not to collect the stream first.
     "x-accel-buffering": "no",
 }
+
+
+# json.dumps would make a new encoder for every token.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 async def read_json(request: Request) -> JsonObject:
@@ -43,12 +45,12 @@ def error_response(error: ApiError) -> Response:
 
 def event(data: dict[str, Any]) -> bytes:
     """Return one event. ASCII only: old clients decode network packets one by one and would break characters."""
-    return b"data: " + json.dumps(data, separators=(",", ":")).encode("ascii") + b"\n\n"
+    return b"data: " + _encode(data).encode("ascii") + b"\n\n"
 
 
 def comment(data: dict[str, Any]) -> bytes:
     """Return news for our own page that every other client skips."""
-    return b": " + json.dumps(data, separators=(",", ":")).encode("ascii") + b"\n\n"
+    return b": " + _encode(data).encode("ascii") + b"\n\n"
 
 
 KEEP_ALIVE = b": keep-alive\n\n"

@@ -14,7 +14,7 @@ For the launcher (any thread):
 For request handlers (the event loop's thread):
 
     async with runtime.submit(ids, max_new, sampling) as job:
-        async for event in job.events(): ...
+        event = await job.next_event(timeout_s)          # up to and including Done or Failed
 
 One job runs at a time, first come first served; leaving the ``with`` cancels what still runs.
 """
@@ -33,7 +33,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import (
     Any,
-    AsyncIterator,
     Callable,
     Mapping,
     Protocol,
@@ -44,7 +43,7 @@ from typing import (
 from oneclick.messages import both
 from oneclick.model_file import ModelHeader, read_header, read_tokenizer
 from oneclick.server.api_errors import ApiError, broken, unavailable
-from oneclick.server.child import WorkerProcess
+from oneclick.server.child import Spawned, WorkerProcess
 from oneclick.server.exit_codes import explain
 from oneclick.server.frames import Message
 from oneclick.server.metrics import Metrics
@@ -158,7 +157,9 @@ class Job:
     started: float = 0.0
     cancelled_at: float = 0.0
     ended: bool = False
-    inbox: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
+    inbox: deque[Event] = field(default_factory=deque)
+    waiter: asyncio.Future[None] | None = None
+    """Whoever waits for the next event; at most one."""
 
     async def __aenter__(self) -> Job:
         return self
@@ -170,22 +171,27 @@ class Job:
 
     def put(self, event: Event) -> None:
         self.ended = self.ended or isinstance(event, (Done, Failed))
-        self.inbox.put_nowait(event)
+        self.inbox.append(event)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
 
     async def next_event(self, timeout_s: float) -> Event | None:
-        """Return the next event, None after ``timeout_s`` without one."""
-        try:
-            return await asyncio.wait_for(self.inbox.get(), timeout_s)
-        except asyncio.TimeoutError:
-            return None
+        """Return the next event, None after ``timeout_s`` without one.
 
-    async def events(self) -> AsyncIterator[Event]:
-        """Yield events up to and including Done or Failed."""
-        while True:
-            event = await self.inbox.get()
-            yield event
-            if isinstance(event, (Done, Failed)):
-                return
+        A bare future, as ``asyncio.wait_for`` would make a task for every token.
+        """
+        if not self.inbox:
+            loop = asyncio.get_running_loop()
+            waiter = self.waiter = loop.create_future()
+            timer = loop.call_later(timeout_s, self._wake)
+            try:
+                await waiter
+            finally:
+                timer.cancel()
+        return self.inbox.popleft() if self.inbox else None
 
 
 @dataclass(frozen=True)
@@ -214,7 +220,9 @@ class EngineFacts:
 class Runtime:
     """See the module's text."""
 
-    def __init__(self, config: ServerConfig, status: Status) -> None:
+    def __init__(self, config: ServerConfig, status: Status, spawned: Spawned | None = None) -> None:
+        """``spawned``: a worker started ahead of time, for the first model; ours to end from now on."""
+        self._spawned = spawned
         self.config = config
         self.status = status
         self.token = secrets.token_urlsafe(24)
@@ -274,6 +282,9 @@ class Runtime:
         with self._lock:
             self.closing = True
             self._stop_worker()
+            spawned, self._spawned = self._spawned, None
+            if spawned is not None:
+                spawned.discard()
         self.helpers.shutdown(wait=False)
 
     @property
@@ -422,7 +433,8 @@ class Runtime:
         files = self._files
         if files is None or self.closing:
             return
-        worker = self._worker = WorkerProcess(self._on_event, self._on_exit)
+        spawned, self._spawned = self._spawned, None
+        worker = self._worker = WorkerProcess(self._on_event, self._on_exit, spawned)
         worker.send(
             {
                 "op": "load",

@@ -8,13 +8,11 @@ import logging
 import signal
 import socket
 import threading
-from typing import Any, Iterator, Sequence
-
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from typing import Any, Callable, Iterator, Sequence
 
 from oneclick.server.api_errors import unavailable
 from oneclick.server.runtime import Runtime
+from oneclick.server.uvicorn_parts import Config, H11Protocol, Server
 
 log = logging.getLogger("oneclick.server")
 
@@ -34,7 +32,7 @@ class _Protocol(H11Protocol):
         super().data_received(data)
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """uvicorn without its own signal handling: ``stop`` is the one way to end it."""
 
     def install_signal_handlers(self) -> None:  # uvicorn before 0.29
@@ -46,18 +44,23 @@ class _Server(uvicorn.Server):
 
 
 def run_server(
-    app: Any, sockets: socket.socket | Sequence[socket.socket], stop: threading.Event, runtime: Runtime
+    app: Any,
+    sockets: socket.socket | Sequence[socket.socket],
+    stop: threading.Event,
+    runtime: Runtime,
+    take_over: Callable[[], Sequence[socket.socket]] = tuple,
 ) -> None:
     """Serve ``app`` (``create_app(runtime)``, perhaps wrapped) on bound sockets until ``stop`` is set.
 
     Then it ends within about 4 s: open answers get an error event, the worker is stopped. In the main thread
-    Ctrl+C and Ctrl+Break set ``stop``.
+    Ctrl+C and Ctrl+Break set ``stop``. ``take_over`` is called once, just before serving: it gives the connections that
+    somebody else has accepted and not answered.
     """
     listening = [sockets] if isinstance(sockets, socket.socket) else list(sockets)
     runtime.port = listening[0].getsockname()[1]
     for one in listening:
         one.listen(128)
-    config = uvicorn.Config(
+    config = Config(
         app,
         http=_Protocol,
         ws="none",
@@ -72,16 +75,21 @@ def run_server(
     )
     with _stop_on_signals(stop):
         try:
-            asyncio.run(_serve(_Server(config), listening, runtime, stop))
+            asyncio.run(_serve(_Server(config), listening, runtime, stop, take_over()))
         finally:
             runtime.close()
 
 
 async def _serve(
-    server: uvicorn.Server, listening: Sequence[socket.socket], runtime: Runtime, stop: threading.Event
+    server: Server,
+    listening: Sequence[socket.socket],
+    runtime: Runtime,
+    stop: threading.Event,
+    accepted: Sequence[socket.socket],
 ) -> None:
     runtime.attach(asyncio.get_running_loop())
     serving = asyncio.ensure_future(server.serve(sockets=list(listening)))
+    await _adopt(server, accepted, serving)
     while not stop.is_set() and not serving.done():
         await asyncio.sleep(0.1)
     runtime.closing = True
@@ -91,6 +99,23 @@ async def _serve(
     server.should_exit = True
     await serving
     await ending
+
+
+async def _adopt(server: Server, accepted: Sequence[socket.socket], serving: asyncio.Future[None]) -> None:
+    """Let ``server`` answer connections as if it had accepted them itself."""
+    loop = asyncio.get_running_loop()
+    while accepted and not server.started and not serving.done():
+        await asyncio.sleep(0)
+    config = server.config
+
+    def protocol() -> asyncio.Protocol:
+        return _Protocol(config=config, server_state=server.server_state, app_state={}, _loop=loop)
+
+    for connection in accepted:
+        try:
+            await loop.connect_accepted_socket(protocol, connection)
+        except OSError:
+            connection.close()  # The client is gone.
 
 
 @contextlib.contextmanager

@@ -29,8 +29,6 @@ class TextStream:
         """Every token so far."""
         self.foreign = 0
         """How many of them no tokenizer knows or are special."""
-        self.text = ""
-        """Everything handed out so far."""
         self.stopped = False
         """A stop string was met; no more text will come."""
 
@@ -60,22 +58,17 @@ class TextStream:
     def finish(self) -> str:
         """Return what was held back; the bytes of a character that never became whole are dropped."""
         held, self._held = self._held, ""
-        if self.stopped:
-            return ""
-        self.text += held
-        return held
+        return "" if self.stopped else held
 
     def _release(self, text: str) -> str:
         cut = min((at for at in map(text.find, self._stop) if at >= 0), default=-1)
         if cut >= 0:
             self.stopped = True
             self._held = ""
-            self.text += text[:cut]
             return text[:cut]
         keep = max((_overlap(text, stop) for stop in self._stop), default=0)
         ready = text[: len(text) - keep]
         self._held = text[len(text) - keep :]
-        self.text += ready
         return ready
 
 

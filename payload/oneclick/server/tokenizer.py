@@ -34,6 +34,7 @@ class ChatTokenizer:
             (eos_token_id, self.observation, self.special["<|user|>"], self.special["<|system|>"])
         )
         self._newline: list[int] = self.encode("\n")
+        self._known_bytes: dict[int, bytes | None] = {}
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of ``text``; special tokens' names in it are ordinary text."""
@@ -51,15 +52,27 @@ class ChatTokenizer:
 
     def is_text(self, token: int) -> bool:
         """True for ids that can stand for text: not special, not unknown to the tokenizer."""
-        return 0 <= token < self.piece_count and not self._pieces.IsControl(token)
+        return self._bytes_of(token) is not None
 
     def token_bytes(self, token: int) -> bytes:
         """Return the UTF-8 bytes of one token, b"" for ids that are no text. A character may need several tokens."""
-        if not self.is_text(token):
-            return b""
-        piece: str = self._pieces.IdToPiece(token)
-        if self._pieces.IsByte(token):
+        return self._bytes_of(token) or b""
+
+    def _bytes_of(self, token: int) -> bytes | None:
+        """Return a token's bytes, None for ids that are no text; sentencepiece is asked once a token."""
+        try:
+            return self._known_bytes[token]
+        except KeyError:
+            found = self._known_bytes[token] = self._ask_bytes(token)
+            return found
+
+    def _ask_bytes(self, token: int) -> bytes | None:
+        pieces = self._pieces
+        if not 0 <= token < self.piece_count or pieces.IsControl(token):
+            return None
+        piece: str = pieces.IdToPiece(token)
+        if pieces.IsByte(token):
             return bytes([int(piece[3:5], 16)])
-        if self._pieces.IsUnknown(token):
+        if pieces.IsUnknown(token):
             return " ⁇ ".encode()  # what sentencepiece itself shows
         return piece.replace("▁", " ").encode("utf-8")
