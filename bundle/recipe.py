@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import sys
 import types
 import typing
@@ -264,3 +265,16 @@ def _check_choices(recipe: Recipe, path: Path) -> None:
     for kind, got, known in choices:
         if got not in known:
             raise unknown(kind, got, known, where=path.name)
+    _check_release(recipe.release, path)
+
+
+def _check_release(release: Release, path: Path) -> None:
+    """Refuse addresses that names of files cannot be appended to: every PC would ask a wrong one for updates."""
+    addresses = {"page": release.page, **{f"mirrors.{name}": address for name, address in release.mirrors.items()}}
+    for key, address in addresses.items():
+        if address and not re.fullmatch(r"https?://[^\s?#]+/", address):
+            raise UsageError(
+                f"{path.name}: [release] {key} is not the address of a folder",
+                why=f"{address!r} is not http(s)://.../ with a slash at the end; file names are appended to it",
+                do="write the folder in which latest.json lies, such as https://example.org/chatglm3/",
+            )

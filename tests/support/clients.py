@@ -59,15 +59,15 @@ def run_openai_tests(url: str) -> str:
     return done.stdout
 
 
-def node_clients() -> Path:
-    """Return a folder with clients.mjs and what it needs, installed once from the lock file."""
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(NODE.iterdir()))).hexdigest()[:16]
+def node_clients(source: Path = NODE) -> Path:
+    """Return a folder with the scripts of ``source`` and what they need, installed once from its lock file."""
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(source.iterdir()))).hexdigest()[:16]
     folder = default_cache_dir() / "client-tests" / f"node-{digest}"
     if not (folder / "complete").is_file():
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(NODE, folder)
+        shutil.copytree(source, folder)
         npm = shutil.which("npm")
-        assert npm, "npm is needed for the JavaScript clients: install Node.js 20 or later"
+        assert npm, "npm is needed for the JavaScript clients and the workflow linter: install Node.js 20 or later"
         subprocess.run([npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder, check=True, timeout=300)
         (folder / "complete").touch()
     return folder
