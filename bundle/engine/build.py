@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from bundle.engine.request import (
     required_files,
 )
 from bundle.engine.tools import install_tools
+from bundle.scratch import scratch_folder
 
 _RECIPE_FILES = (
     "compile.py",
@@ -68,11 +68,11 @@ def _compile(
 ) -> None:
     """Make all wheels of ``request`` beside ``folder``, which then gets them at once."""
     tools = install_tools(cache_dir, log, uv_options)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="making-", ignore_cleanup_errors=True) as scratch:
-        made = Path(scratch) / "wheels"
-        log_file = Path(scratch) / "compile.log"
+    with scratch_folder(folder.parent, "making-") as scratch:
+        made = scratch / "wheels"
+        log_file = scratch / "compile.log"
         try:
-            tree = unpack_tree(request, Path(scratch).resolve(), tools, fetch, log)
+            tree = unpack_tree(request, scratch.resolve(), tools, fetch, log)
             for name in request.levels:
                 log(f"Compiling chatglm_cpp {request.version} for {request.tag} and {name}")
                 module = compile_level(request, LEVELS[name], tree, tools, cache_dir / "zig", log_file)

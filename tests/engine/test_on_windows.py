@@ -22,14 +22,11 @@ pytestmark = pytest.mark.wine
 FEATURES = {"chunked_prefill", "gil_release", "wide_path", "checked_load", "checked_input", "checked_decode", "blas"}
 
 
-def differing(answers: list[list[int]], others: list[list[int]]) -> int:
-    """How many of 50 prompts get another next token.
-
-    Rounding decides where two tokens are equally likely, and in a random model they now and then are; a wrong
-    computation changes nearly all of them.
-    """
-    assert len(answers) == len(others) == 50
-    return sum(answer[0] != other[0] for answer, other in zip(answers, others, strict=True))
+def assert_agree(answers: list[int | None], others: list[int | None]) -> None:
+    """Every prompt that both engines are sure about gets the same next token; there are at least 50 of them."""
+    sure = [(mine, its) for mine, its in zip(answers, others, strict=True) if None not in (mine, its)]
+    assert len(sure) >= 50
+    assert [pair for pair in sure if pair[0] != pair[1]] == []
 
 
 @pytest.fixture(scope="session")
@@ -45,15 +42,15 @@ def test_the_engine_says_its_version_and_features(probe: Probe, tiny_model: Path
 
 def test_both_cpu_levels_say_the_same(probe: Probe, small_model: Path, greedy_on_avx2: Any) -> None:
     avx = probe("avx", "greedy", small_model)
-    assert differing(avx, greedy_on_avx2) <= 1
+    assert_agree(avx, greedy_on_avx2)
 
 
-def test_it_says_what_the_unpatched_release_says(small_model: Path, greedy_on_avx2: Any) -> None:
-    # Upstream's own source, compiled for this machine, without OpenBLAS and without our patches.
-    command = [sys.executable, str(PROBE), str(native_engine(patched=False)), "", "greedy", str(small_model)]
+@pytest.mark.parametrize("patched", [False, True], ids=["release", "without OpenBLAS"])
+def test_it_says_what_other_builds_say(patched: bool, small_model: Path, greedy_on_avx2: Any) -> None:
+    # The same source compiled for this machine without OpenBLAS: as upstream released it, and with our patches.
+    command = [sys.executable, str(PROBE), str(native_engine(patched=patched)), "", "greedy", str(small_model)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    released = json.loads(done.stdout.splitlines()[-1])
-    assert differing(released, greedy_on_avx2) <= 1
+    assert_agree(json.loads(done.stdout.splitlines()[-1]), greedy_on_avx2)
 
 
 def test_each_level_uses_only_what_it_says(engine_bundle: Path) -> None:
