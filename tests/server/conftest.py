@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -20,7 +21,7 @@ from oneclick.server.app import create_app
 from oneclick.server.runtime import Runtime, ServerConfig
 from oneclick.server.serve import run_server
 from oneclick.status import Status
-from tests.support.native_engine import native_engine
+from tests.support.native_engine import SDISTS, native_engine
 
 START_S = 60.0
 CONFIG = ServerConfig(preload=False, threads=1)
@@ -123,9 +124,16 @@ def starting() -> Iterator[StartServer]:
             server.close()
 
 
-@pytest.fixture(scope="session", params=["ours", "released"])
+ENGINES = os.environ.get("ENGINES", "ours released").split()
+"""``ENGINES="0.3.4 0.4.2"``: run these tests on other releases of the engine. Compiling 0.4.2 takes minutes, so no test
+run does it by itself."""
+
+
+@pytest.fixture(scope="session", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Path:
     """The engine for this machine: with our patches, and as released."""
+    if request.param in SDISTS:
+        return native_engine(request.param, patched=False)
     return native_engine(patched=request.param == "ours")
 
 

@@ -396,7 +396,7 @@ def test_health_status_and_metrics_agree(server: LiveServer) -> None:
     assert status["phase"] == "ready"
     assert status["port"] == server.port
     assert status["worker"]["pid"] == server.runtime.worker_pid
-    assert status["engine"]["version"].startswith("0.3.0")
+    assert status["engine"]["version"].startswith("0.")
     assert status["queue"] == {"running": 0, "waiting": 0, "limit": 8}
     metrics = dict(
         line.split(" ")

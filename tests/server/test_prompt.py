@@ -33,7 +33,7 @@ def turn(number: int, length: int = 20) -> list[dict[str, Any]]:
 
 
 def test_the_template_is_the_engines_own(engine: Path, models: Callable[..., Path]) -> None:
-    """Compare with ``encode_messages`` of the real module, which runs in a process of its own."""
+    """Compare with the template of the real module, which runs in a process of its own."""
     messages = [
         ("system", "你是 助手"),
         ("user", "你好 hello <|user|> [gMASK]"),
@@ -49,7 +49,9 @@ def test_the_template_is_the_engines_own(engine: Path, models: Callable[..., Pat
         os.chdir({str(models("tiny").parent)!r})
         pipeline = chatglm_cpp.Pipeline({models("tiny").name!r})
         messages = [chatglm_cpp.ChatMessage(role, text) for role, text in {messages!r}]
-        print(pipeline.tokenizer.encode_messages(messages, 10**6))
+        tokenizer = pipeline.tokenizer
+        encode = getattr(tokenizer, "encode_messages", None) or tokenizer.apply_chat_template  # from 0.3.3 on
+        print(encode(messages, 10**6))
     """)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     sent = [{"role": "tool" if role == "observation" else role, "content": text} for role, text in messages]
