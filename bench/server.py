@@ -33,6 +33,10 @@ import requests  # noqa: E402
 
 from bench.startup import make_tutorial, workplace  # noqa: E402
 from bundle.shape_test import SHAPES, write_random_model  # noqa: E402
+from oneclick.model_file import read_header, read_tokenizer  # noqa: E402
+from oneclick.server.chat_request import parse_chat  # noqa: E402
+from oneclick.server.prompt import Answers, Limits, build_chat  # noqa: E402
+from oneclick.server.tokenizer import ChatTokenizer  # noqa: E402
 from tests.support.native_engine import native_engine  # noqa: E402
 from tests.support.server_processes import our_server, upstream_server, wait_until_ready  # noqa: E402
 
@@ -81,18 +85,26 @@ def ask(url: str, messages: Messages, max_tokens: int) -> tuple[str, float, floa
     return "".join(texts), times[0] - began, rate
 
 
-def our_turns(url: str, turns: int) -> tuple[list[dict[str, float]], list[Messages], list[int]]:
-    """Hold the conversation; return figures, and the messages and prompt tokens of each turn."""
+def our_turns(url: str, turns: int) -> tuple[list[dict[str, float]], list[Messages]]:
+    """Hold the conversation; return figures, and the messages of each turn."""
     messages: Messages = []
-    figures, asked, tokens = [], [], []
+    figures, asked = [], []
     for turn in range(turns):
         messages.append({"role": "user", "content": question(turn)})
         asked.append(list(messages))
-        tokens.append(requests.post(f"{url}/tokenize", json={"messages": messages}, timeout=30).json()["count"])
         answer, first_s, rate = ask(url, messages, ANSWER_TOKENS)
         figures.append({"first_s": first_s, "tokens_per_s": rate})
         messages.append({"role": "assistant", "content": answer})
-    return figures, asked, tokens
+    return figures, asked
+
+
+def prompt_tokens(model: Path, asked: list[Messages]) -> list[int]:
+    """Return how long each prompt is when its text is encoded, as theirs does. (Ours knows its answers' own tokens.)"""
+    header = read_header(model)
+    tokenizer = ChatTokenizer(read_tokenizer(model), header.eos_token_id)
+    limits = Limits(header.sequence_length, header.sequence_length, 1)
+    chats = [parse_chat({"messages": messages}) for messages in asked]
+    return [len(build_chat(chat, tokenizer, Answers(), limits).ids) for chat in chats]
 
 
 def their_turns(url: str, asked: list[Messages], tokens: list[int]) -> list[dict[str, float]]:
@@ -182,7 +194,8 @@ def _link_or_copy(source: Path, target: Path) -> None:
 def compare(ours: Start, theirs: Start, model: Path, turns: int) -> tuple[list[dict[str, float]], dict[str, float]]:
     """Return the figures of each turn and of decoding."""
     with ours(model) as url:
-        mine, asked, tokens = our_turns(url, turns)
+        mine, asked = our_turns(url, turns)
+    tokens = prompt_tokens(model, asked)
     with theirs(model) as url:
         others = their_turns(url, asked, tokens)
     rows = [
