@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, cast
 
 from bundle import sevenzip
 from bundle.errors import AuditFailed, DigestMismatch, StorageError, UsageError
+from bundle.hashing import Crc32, hashed_chunks
 from bundle.names import NameSet, member_problem
 from bundle.read_archive import ArchiveReader
 from bundle.scratch import scratch_folder
@@ -32,7 +33,6 @@ from bundle.volumes import VolumeWriter, check_volume_size, existing_volumes
 
 ROOT_NAME = "ChatGLM3_cpp"
 _CHUNK = 1 << 20
-_STORED_CHUNK = 4 << 20
 
 Progress = Callable[[int, int], None]
 """(bytes done, bytes in all): packing and reading back count alike. Called from several threads, one at a time."""
@@ -167,28 +167,33 @@ def _plan(files: Sequence[_File], stored: Collection[str]) -> list[_Part]:
     """Divide ``files`` into streams, by nothing but their names and sizes; stored ones come last.
 
     Streams are what several cores work on at once, so their number must not depend on the cores. Files that have
-    nothing in common lose nothing by being apart: programs go with programs, texts with texts, each sorted so that
-    similar files meet, and a library as large as a stream gets one of its own.
+    nothing in common lose nothing by being apart: the engine and its libraries (GCC and LLVM made them) go together,
+    other programs (Microsoft's compiler made most) and texts too, each sorted so that similar files meet. For the
+    default bundle the first takes one core as long as the other two take a second one.
     """
     unknown = sorted(set(stored) - {file.name for file in files})
     if unknown:
         raise UsageError(f"{unknown[0]} is not in the tree", why="it was to be stored", do="check its name")
     packed = [file for file in files if file.name not in stored]
-    large = [file for file in packed if _is_binary(file) and file.size_bytes >= _LARGE_BYTES]
-    binaries = [file for file in packed if _is_binary(file) and file.size_bytes < _LARGE_BYTES]
-    texts = [file for file in packed if not _is_binary(file)]
-    binaries.sort(key=lambda file: (_suffix(file), posixpath.basename(file.name), file.name))
+    programs = [file for file in packed if _suffix(file) in _PROGRAMS | _TABLES]
+    engine = [file for file in programs if file.name.startswith(_ENGINE)]
+    if sum(file.size_bytes for file in engine) < _LARGE_BYTES:
+        engine = []
+    others = sorted(set(programs) - set(engine), key=_among_programs)
+    texts = [file for file in packed if _suffix(file) not in _PROGRAMS | _TABLES]
+    engine.sort(key=lambda file: (-file.size_bytes, file.name))
     texts.sort(key=lambda file: (_suffix(file), file.name))
     return [
-        *(_Part(files=(file,), filters=_LARGE_CODE) for file in large),
-        *(_Part(files=part, filters=_CODE) for part in _cut(binaries)),
+        *(_Part(files=part, filters=_ENGINE_CODE) for part in _cut(engine)),
+        *(_Part(files=part, filters=_CODE) for part in _cut(others)),
         *(_Part(files=part, filters=_TEXT) for part in _cut(texts)),
         *(_Part(files=(file,), filters=sevenzip.COPY) for file in files if file.name in stored),
     ]
 
 
-def _is_binary(file: _File) -> bool:
-    return _suffix(file) in _BINARY_SUFFIXES
+def _among_programs(file: _File) -> tuple[bool, str, str, str]:
+    """Sort key: programs by kind and name, tables behind them."""
+    return _suffix(file) in _TABLES, _suffix(file), posixpath.basename(file.name), file.name
 
 
 def _suffix(file: _File) -> str:
@@ -209,9 +214,12 @@ def _cut(files: Sequence[_File]) -> Iterator[tuple[_File, ...]]:
         yield tuple(part)
 
 
-_BINARY_SUFFIXES = {".exe", ".dll", ".pyd", ".bin", ".cat"}
-"""Programs, and what shares bytes with them: tables that are compiled in as well, certificates of signatures."""
+_ENGINE = "app/engine/"
+_PROGRAMS = {".exe", ".dll", ".pyd"}
+_TABLES = {".bin", ".cat"}
+"""What shares bytes with programs: tables that are compiled in as well, certificates of signatures."""
 _LARGE_BYTES = 16 << 20
+"""An engine without OpenBLAS is too small for a stream of its own."""
 _PART_BYTES = 40 << 20
 _DICTIONARY_BYTES = 12 << 20
 """A compressor takes 12 times as much memory, and one runs per core: with 16 MiB a build on two cores needs 547 MB,
@@ -223,13 +231,13 @@ def _lzma2(**settings: int) -> dict[str, Any]:
     return {**extreme, **settings}
 
 
-# Measured on the default bundle (54 MB): a search depth of 100 takes a sixth less time than the preset's 512 for the
-# same size; nice_len 64 a quarter less than 273 for 0.03 % more. pb=0 and lc=4 save 0.6 % of OpenBLAS, which is nearly
-# all code, and 0.2 % of the texts; of other programs they cost 0.1 %.
+# Measured on the default bundle (53 MB, docs/PERFORMANCE.md): a search depth of 24 to 32 takes a third less time than
+# the preset's 512 for 0.1 % more; nice_len 80 half as long as 273 for 0.03 % more. pb=0 and lc=4 save 0.6 % of OpenBLAS
+# and 0.2 % of the texts; of other programs they cost 0.1 %.
 _X86 = {"id": lzma.FILTER_X86}
-_LARGE_CODE = (_X86, _lzma2(nice_len=64, depth=100, lc=4, pb=0))
-_CODE = (_X86, _lzma2(nice_len=64, depth=100))
-_TEXT = (_lzma2(nice_len=64, depth=100, lc=4, pb=0),)
+_ENGINE_CODE = (_X86, _lzma2(nice_len=80, depth=32, lc=4, pb=0))
+_CODE = (_X86, _lzma2(nice_len=80, depth=24))
+_TEXT = (_lzma2(nice_len=80, depth=24, lc=4, pb=0),)
 
 
 # Packing
@@ -338,21 +346,16 @@ def _compress(part: _Part, folder: Path, meter: _Meter, stop: threading.Event) -
 
 
 def _store(part: _Part, out: BinaryIO, meter: _Meter) -> _Packed:
-    """Copy one part into the archive as it is, hashing on the way in a second thread."""
+    """Copy one part into the archive as it is, hashing on the way in threads of their own."""
     (file,) = part.files
-    size_bytes, crc32, digest = 0, 0, hashlib.sha256()
-    with file.path.open("rb", buffering=0) as source, ThreadPoolExecutor(max_workers=1) as pool:
-        hashed = pool.submit(digest.update, b"")
-        while chunk := source.read(_STORED_CHUNK):
-            hashed.result()
-            hashed = pool.submit(digest.update, chunk)
+    size_bytes, crc32, digest = 0, Crc32(), hashlib.sha256()
+    with file.path.open("rb", buffering=0) as source:
+        for chunk in hashed_chunks(source, [digest, crc32]):
             out.write(chunk)
-            crc32 = zlib.crc32(chunk, crc32)
             size_bytes += len(chunk)
             meter.add(len(chunk))
-        hashed.result()
     packed = _Packed()
-    packed.add(file, size_bytes, crc32, digest.hexdigest())
+    packed.add(file, size_bytes, crc32.value, digest.hexdigest())
     return packed
 
 
@@ -426,14 +429,13 @@ def _not_the_tree(path: Path, member: str) -> AuditFailed:
 
 
 def _hash_files(paths: Sequence[Path]) -> tuple[str, tuple[str, ...]]:
+    """Return the sha256 of all ``paths`` together and of each; volumes are read once for both."""
     whole, volumes = hashlib.sha256(), []
     for path in paths:
         volume = hashlib.sha256()
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                volume.update(chunk)
-                if len(paths) > 1:
-                    whole.update(chunk)
+        with path.open("rb", buffering=0) as file:
+            for _ in hashed_chunks(file, [volume, whole] if len(paths) > 1 else [volume]):
+                pass
         volumes.append(volume.hexdigest())
     return (whole.hexdigest() if len(paths) > 1 else volumes[0]), tuple(volumes)
 
