@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import webbrowser
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +15,8 @@ def open_page(url: str) -> bool:
         if sys.platform == "win32":
             os.startfile(url)
             return True
+        import webbrowser
+
         return webbrowser.open(url)
     except OSError as error:
         logger.warning("no browser opened: %s", error)

@@ -20,7 +20,8 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Message, Receive, Send], Awaitable[None]]
 
 RUN_HEADER = "X-OneClick-Run"
-ANSWER_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 15.0
+"""A slow PC may need seconds until its server answers; only a foreign program that stays silent costs all of it."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
 import sys
 import threading
@@ -20,6 +21,7 @@ from oneclick.console import Console
 from oneclick.course import Course
 from oneclick.errors import OneClickError
 from oneclick.findings import OK, Finding
+from oneclick.first_page import FirstPage
 from oneclick.folder import BundleFolder
 from oneclick.folder_checks import check_folder, check_online_only
 from oneclick.instance import Instance, TellRun, announce, new_instance, running, withdraw
@@ -30,6 +32,7 @@ from oneclick.model_choice import Model, Wish, catalogue_entry, claims_to_be_kno
 from oneclick.model_wait import ModelWait
 from oneclick.pc_checks import check_cpu, check_windows, levels_to_try
 from oneclick.remembered import Remembered
+from oneclick.server.child import Spawned, spawn
 from oneclick.settings import Settings, explicit, read_settings
 from oneclick.sizes import in_words
 from oneclick.status import Status
@@ -120,11 +123,13 @@ class Launcher:
         instance = new_instance(self._settings.host, listener.getsockname()[1])
         announce(instance, self._folder.running)
         listeners = [listener, *_also_on_ipv6(instance)]
+        first_page = FirstPage(listeners, secrets.token_urlsafe(24), instance.run, self._names())
+        first_page.start()
         try:
             self._say_where(instance)
-            return self._serve(info, instance, listeners)
+            return self._serve(info, instance, listeners, first_page)
         finally:
-            for one in listeners:
+            for one in [*first_page.hand_over(), *listeners]:
                 one.close()
             withdraw(instance, self._folder.running)
             self._stop.finished.set()
@@ -138,7 +143,16 @@ class Launcher:
         text = say("launcher.port_other", url=instance.url, wanted=wanted, port=instance.port, owner=owner)
         self._console.bad(self._step(1, text))
 
-    def _serve(self, info: BundleInfo, instance: Instance, listeners: list[socket.socket]) -> int:
+    def _names(self) -> tuple[str, ...]:
+        """Names that other PCs may call this one by, where they may call at all."""
+        return () if ports.is_loopback(self._settings.host) else ports.names_of_this_pc()
+
+    def _serve(
+        self, info: BundleInfo, instance: Instance, listeners: list[socket.socket], first_page: FirstPage
+    ) -> int:
+        spawned = _worker_ahead_of_time()
+        if self._settings.browser:
+            browser.open_page(instance.url)
         from oneclick.model_download import ModelDownload
         from oneclick.server.runtime import Runtime, ServerConfig
 
@@ -151,18 +165,18 @@ class Launcher:
                 api_key=settings.api_key,
                 allow_origins=settings.allowed_origins,
                 version=info.version,
-                allow_hosts=ports.names_of_this_pc() if not ports.is_loopback(settings.host) else (),
+                allow_hosts=first_page.hosts,
             ),
             self._status,
+            spawned,
         )
         runtime.port = instance.port
+        runtime.token = first_page.token
         runtime.downloads = downloads = ModelDownload(self._folder.root, self._status)
         server = threading.Thread(
-            target=self._run_server, args=(runtime, instance, listeners), name="server", daemon=True
+            target=self._run_server, args=(runtime, instance, listeners, first_page), name="server", daemon=True
         )
         server.start()
-        if settings.browser:
-            browser.open_page(instance.url)
         try:
             self._status.set("checking")
             levels = self._look_at_pc(info, processor)
@@ -190,14 +204,16 @@ class Launcher:
             runtime.close()
             self._console.line(say("launcher.stopped"))
 
-    def _run_server(self, runtime: Runtime, instance: Instance, listeners: list[socket.socket]) -> None:
+    def _run_server(
+        self, runtime: Runtime, instance: Instance, listeners: list[socket.socket], first_page: FirstPage
+    ) -> None:
         """In its own thread: import the HTTP server while the main thread looks at PC and model, and serve."""
         try:
             from oneclick.server.app import create_app
             from oneclick.server.serve import run_server
 
             app = TellRun(create_app(runtime), instance.run)
-            run_server(app, listeners, self._stop.requested, runtime)
+            run_server(app, listeners, self._stop.requested, runtime, first_page.hand_over)
         except BaseException as error:
             logger.exception("the server ended")
             self._server_failure = error
@@ -358,6 +374,15 @@ class Launcher:
             curl=EXAMPLE_CURL.format(base=base),
         )
         self._console.good(text)
+
+
+def _worker_ahead_of_time() -> Spawned | None:
+    """Start the model's process while we look at PC and model: a second core is idle meanwhile."""
+    try:
+        return spawn()
+    except OSError as error:
+        logger.warning("no worker ahead of time: %s", error)
+        return None  # The model's own start will fail the same way, and says so.
 
 
 def _also_on_ipv6(instance: Instance) -> list[socket.socket]:
