@@ -25,6 +25,8 @@ CODE_PAGES = {"zh_CN.UTF-8": 936, "en_US.UTF-8": 1252}
 WINDOWS_VERSION = "win10"
 CREATE_TIMEOUT_S = 180.0
 END_TIMEOUT_S = 20.0
+PATIENCE_S = 240.0
+"""After so long a program is taken for hung; a slow machine must never reach it."""
 WINESERVERS = ("/usr/lib/wine/wineserver64", "/usr/lib/wine/wineserver", "wineserver")
 
 
@@ -77,7 +79,7 @@ class WindowsProgram:
         except UnicodeDecodeError:
             return line.decode(self._encoding, "replace")
 
-    def wait_for(self, text: str, timeout_s: float = 60.0) -> str:
+    def wait_for(self, text: str, timeout_s: float = PATIENCE_S) -> str:
         """Wait until ``text`` was printed; return all output. Raises WineError when it does not come."""
         give_up = time.monotonic() + timeout_s
         while True:
@@ -103,7 +105,7 @@ class WindowsProgram:
         with suppress(OSError):
             self.process.stdin.close()
 
-    def wait(self, timeout_s: float = 60.0) -> int:
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
         """Wait for the end and return the exit code (Unix sees its low byte)."""
         code = self.process.wait(timeout_s)
         self._reader.join(5)

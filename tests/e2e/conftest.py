@@ -32,7 +32,7 @@ def _prefix(tmp_path_factory: pytest.TempPathFactory, locale: str) -> Iterator[W
         # The first program in a prefix pays seconds for starting Wine's server: keep one open.
         prefix.start(["cmd", "/c", "pause"], cwd=prefix.folder)
         # The first to touch the desktop waits 10 s for it, as Wine has no screen here: that is not our program's doing.
-        prefix.start(["rundll32", "user32.dll,GetDesktopWindow"], cwd=prefix.folder).wait(60)
+        prefix.start(["rundll32", "user32.dll,GetDesktopWindow"], cwd=prefix.folder).wait()
         yield prefix
 
 
@@ -68,7 +68,7 @@ def make_bundle(
         assert_nothing_runs(bundle.prefix)
 
 
-def assert_nothing_runs(prefix: WinePrefix, limit_s: float = 10.0) -> None:
+def assert_nothing_runs(prefix: WinePrefix, limit_s: float = 60.0) -> None:
     """Fail when a Python of the bundle is still there; end it, so that the next test is not blamed."""
     give_up = time.monotonic() + limit_s
     while prefix.pids_of("python.exe") and time.monotonic() < give_up:

@@ -131,10 +131,12 @@ def test_an_interrupted_build_keeps_the_previous_archive_and_leaves_nothing(
         for line in process.stderr:
             if "Write the archive" in line:
                 break
-        time.sleep(1)
+        while not list(output.glob(f".{built_archive.name}.part-*")):
+            assert process.poll() is None
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
-        assert process.wait(60) == 130
+        assert process.wait() == 130
     assert "Traceback" not in rest
     assert previous.read_bytes() == b"the archive of last week"
     assert [path.name for path in output.iterdir()] == [previous.name]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import socket
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import MakeBundle
-from tests.support.wine import STOP_LIMIT_S, Running, port_is_free
+from tests.support.wine import Running, port_is_free, wait_until
 
 pytestmark = pytest.mark.wine
 
@@ -49,9 +48,8 @@ def test_starts_chats_and_stops_without_a_trace(make_bundle: MakeBundle, case: s
         assert "<html" in running.page()
         assert "gpt-3.5-turbo" in [model["id"] for model in running.get("/v1/models")["data"]]
         assert running.chat("你好")["choices"][0]["message"]["content"]
-        assert bundle.stop(running.program) < STOP_LIMIT_S
-    assert running.program.process.returncode == 0
-    assert port_is_free(running.port)
+        assert bundle.stop(running.program) == 0
+    wait_until(lambda: port_is_free(running.port))
     assert bundle.prefix.files() - before == set()
     new = {str(path.relative_to(bundle.folder)) for path in bundle.folder.rglob("*")} - set(map(str, packed))
     assert {name for name in new if not name.startswith("logs/pycache")} == {"logs/oneclick.log", "logs/digests.json"}
@@ -82,7 +80,7 @@ def test_a_second_double_click_opens_the_running_one(make_bundle: MakeBundle) ->
     bundle = make_bundle()
     with bundle.running("--port", "0") as running:
         second = bundle.double_click()
-        assert second.wait(30) == 0
+        assert second.wait() == 0
         assert f"已经在运行了：http://127.0.0.1:{running.port}/" in second.output
         assert running.chat("还在吗")["usage"]["completion_tokens"] > 0
 
@@ -91,10 +89,10 @@ def test_two_double_clicks_at_once_start_one_server(make_bundle: MakeBundle) -> 
     bundle = make_bundle()
     port = str(free_port())
     programs = [bundle.double_click("--port", port) for _ in range(2)]
-    give_up = time.monotonic() + 60
-    while sum("准备好了" in one.output or "已经在运行了" in one.output for one in programs) < 2:
-        assert time.monotonic() < give_up, [one.output for one in programs]
-        time.sleep(0.1)
+    wait_until(
+        lambda: all("准备好了" in one.output or "已经在运行了" in one.output for one in programs),
+        lambda: [one.output for one in programs],
+    )
     outputs = sorted("准备好了" in one.output for one in programs)
     assert outputs == [False, True]
     for one in programs:
@@ -117,9 +115,9 @@ def test_a_fixed_port_that_is_taken_is_an_error_before_anything_slow(make_bundle
         port = other.getsockname()[1]
         bundle.replace("设置.toml", f"port = {port}\n".encode())
         program = bundle.double_click()
-        program.wait_for("设置.toml", 30)
+        program.wait_for("设置.toml")
         program.press_enter()
-        assert program.wait(20) == 1
+        assert program.wait() == 1
     assert f"端口 {port} 已被" in program.output
     assert "模型" not in program.output
 
@@ -155,7 +153,7 @@ def test_a_folder_that_cannot_be_written_still_chats(make_bundle: MakeBundle) ->
         cwd=folder,
         wrapper=["unshare", "--mount", "sh", "-c", f"cd / && {mount}", "sh", "env", "-C", str(folder)],
     )
-    program.wait_for("准备好了", 60)
+    program.wait_for("准备好了")
     assert "不能写入" in program.output
     running = Running(bundle, program, port)
     assert running.chat("你好")["usage"]["completion_tokens"] > 0

@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import json
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 from bundle.shape_test import write_random_model
 from tests.e2e.conftest import MakeBundle
 from tests.support.bad_server import BadServer, ok
-from tests.support.wine import Bundle, Running
+from tests.support.wine import Bundle, Running, wait_until
 
 pytestmark = pytest.mark.wine
 
@@ -41,7 +40,7 @@ def hub() -> Iterator[BadServer]:
 def offer(bundle: Bundle, hub: BadServer, model: bytes, rate_bytes_s: float) -> None:
     """Let the bundle's default model be ``model``, on a ModelScope that gives each connection ``rate_bytes_s``."""
     digest = hashlib.sha256(model).hexdigest()
-    hub.modelscope(REPO, NAME, model, ok(rate_bytes_s=rate_bytes_s), sha256=digest)
+    play(hub, model, rate_bytes_s)
     info = json.loads((bundle.folder / "bundle.json").read_text("utf-8"))
     source = {"name": "ModelScope", "kind": "modelscope", "repo": REPO, "revision": "master", "path": NAME}
     entry = next(entry for entry in info["models"] if entry["id"] == info["default_model"])
@@ -55,27 +54,34 @@ def offer(bundle: Bundle, hub: BadServer, model: bytes, rate_bytes_s: float) -> 
     bundle.replace("bundle.json", json.dumps(info, ensure_ascii=False).encode())
 
 
-def wait_until_sent(hub: BadServer, size_bytes: int) -> None:
-    deadline = time.monotonic() + 60
-    while hub.sent_bytes("/signed") < size_bytes:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def play(hub: BadServer, model: bytes, rate_bytes_s: float) -> None:
+    """Let the hub give each connection ``rate_bytes_s`` from now on."""
+    hub.modelscope(REPO, NAME, model, ok(rate_bytes_s=rate_bytes_s), sha256=hashlib.sha256(model).hexdigest())
+
+
+def noted_bytes(bundle: Bundle) -> int:
+    """Return how much of the model would be there for the next run if this one ended now."""
+    state = bundle.folder / f"{NAME}.part.state"
+    if not state.exists():
+        return 0
+    whole_lines = state.read_bytes().rpartition(b"\n")[0].splitlines()
+    return sum(record["to"] - record["at"] for record in map(json.loads, whole_lines[1:]))
 
 
 def test_a_download_that_was_killed_goes_on_and_then_chats(
     make_bundle: MakeBundle, hub: BadServer, model_bytes: bytes
 ) -> None:
     bundle = make_bundle("下载 测试&1", model=None)
-    offer(bundle, hub, model_bytes, rate_bytes_s=len(model_bytes) / 20)
+    offer(bundle, hub, model_bytes, rate_bytes_s=len(model_bytes) / 60)
     program = bundle.double_click(bat="下载模型.bat")
     program.wait_for("测试各个下载源")
-    wait_until_sent(hub, len(model_bytes) // 2)
+    wait_until(lambda: noted_bytes(bundle) >= len(model_bytes) // 4)
     bundle.prefix.kill("python.exe")
     program.press_enter()
     program.wait()
     assert not bundle.model.exists()
     before = hub.sent_bytes("/signed")
-    offer(bundle, hub, model_bytes, rate_bytes_s=len(model_bytes) / 40)
+    offer(bundle, hub, model_bytes, rate_bytes_s=len(model_bytes) / 4)
     program = bundle.double_click(bat="下载模型.bat")
     program.press_enter()
     assert program.wait() == 0
@@ -92,7 +98,7 @@ def test_the_page_downloads_pauses_goes_on_and_then_chats(
     make_bundle: MakeBundle, hub: BadServer, model_bytes: bytes
 ) -> None:
     bundle = make_bundle(model=None)
-    offer(bundle, hub, model_bytes, rate_bytes_s=len(model_bytes) / 16)
+    offer(bundle, hub, model_bytes, rate_bytes_s=len(model_bytes) / 60)
     program = bundle.double_click("--port", "0")
     program.wait_for("下载模型.bat")
     running = Running(bundle, program)
@@ -100,12 +106,13 @@ def test_the_page_downloads_pauses_goes_on_and_then_chats(
     press(running, "start")
     seen = wait_for_details(running, "done_bytes")
     assert seen["details"]["total_bytes"] == len(model_bytes)
-    wait_until_sent(hub, len(model_bytes) // 4)
+    wait_until(lambda: hub.sent_bytes("/signed") >= len(model_bytes) // 8)
     press(running, "pause")
     wait_for_details(running, "paused")
     assert not bundle.model.exists()
+    play(hub, model_bytes, rate_bytes_s=len(model_bytes) / 4)
     press(running, "start")
-    running.wait_for_phase("ready", 90)
+    running.wait_for_phase("ready")
     assert bundle.model.read_bytes() == model_bytes
     assert running.chat("你好")["choices"][0]["message"]["content"]
     assert hub.sent_bytes("/signed") < len(model_bytes) * 1.5
@@ -127,11 +134,7 @@ def press(running: Running, action: str) -> None:
 
 def wait_for_details(running: Running, figure: str) -> dict[str, dict[str, object]]:
     """Wait until /status shows a true ``figure`` of the download."""
-    deadline = time.monotonic() + 30
-    while not (seen := running.get("/status"))["details"].get(figure):
-        assert time.monotonic() < deadline, seen
-        time.sleep(0.1)
-    return dict(seen)
+    return dict(running.wait_for_status(lambda status: status["details"].get(figure)))
 
 
 def test_a_browser_download_with_another_name_is_used(

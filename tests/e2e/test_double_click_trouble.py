@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import signal
-import socket
-import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from bundle.shape_test import write_random_model
 from tests.e2e.conftest import MakeBundle
-from tests.support.wine import READY, STOP_LIMIT_S, Bundle, port_is_free
+from tests.support.wine import READY, Bundle, Running, port_is_free, wait_until
 
 pytestmark = pytest.mark.wine
 
@@ -26,7 +22,7 @@ def test_a_killed_worker_comes_back_and_the_cause_is_told(make_bundle: MakeBundl
     with bundle.running("--port", "0") as running:
         (first,) = bundle.prefix.pids_of(WORKER)
         bundle.prefix.kill(WORKER)
-        running.program.wait_for("引擎意外退出，正在重新启动：", 30)
+        running.program.wait_for("引擎意外退出，正在重新启动：")
         running.wait_for_phase("ready")
         assert bundle.prefix.pids_of(WORKER) != [first]
         assert running.chat("还在吗")["usage"]["completion_tokens"] > 0
@@ -35,71 +31,74 @@ def test_a_killed_worker_comes_back_and_the_cause_is_told(make_bundle: MakeBundl
 def test_three_crashes_in_a_minute_stop_the_restarts(make_bundle: MakeBundle) -> None:
     bundle = make_bundle()
     with bundle.running("--port", "0") as running:
-        ended: set[int] = set()
-        for _ in range(3):
-            give_up = time.monotonic() + 60
-            while not (workers := set(bundle.prefix.pids_of(WORKER)) - ended):
-                assert time.monotonic() < give_up, bundle.log()
-                time.sleep(0.1)
-            ended |= workers
-            for pid in workers:
-                os.kill(pid, signal.SIGKILL)
-        status = running.wait_for_phase("failed")
-        assert status["message"]["zh"]
-        running.program.wait_for("启动失败", 10)
+        killed = 0  # Three on any but the slowest machine, where three are not within a minute.
+        while wait_for_next_worker(running, killed):
+            bundle.prefix.kill(WORKER)
+            killed += 1
+        assert killed >= 3
+        assert running.get("/status")["message"]["zh"]
+        running.program.wait_for("启动失败")
         assert bundle.prefix.pids_of(WORKER) == []
 
 
-def test_ctrl_c_during_an_answer_ends_it_with_an_error_event(make_bundle: MakeBundle) -> None:
-    bundle = make_bundle()
-    with bundle.running("--port", "0") as running, running.stream("讲个故事", max_tokens=8000) as answer:
-        assert answer.readline().startswith(b"data: ")
-        seconds = bundle.stop(running.program)
-        rest = answer.read().decode("utf-8")
-    assert seconds < STOP_LIMIT_S
-    assert '"error"' in rest
-    assert port_is_free(running.port)
+def wait_for_next_worker(running: Running, before: int) -> bool:
+    """Wait until more than ``before`` workers of this run became ready; False when the program gave up.
+
+    One that Wine is still starting must not be killed: its parent would hang in CreateProcess.
+    """
+
+    def ready() -> bool:
+        return running.bundle.log().count("model ready after") > before
+
+    wait_until(lambda: ready() or running.get("/status")["phase"] == "failed", running.bundle.log)
+    return ready()
+
+
+def test_ctrl_c_during_an_answer_ends_it_with_an_error_event(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    bundle = make_bundle(model=small_model(tmp_path))
+    with bundle.running("--port", "0") as running, ExitStack() as streams:
+        # Five answers of 4000 tokens, one after the other: the last cannot be over when Ctrl+C is pressed.
+        answers = [streams.enter_context(running.stream("讲个故事", max_tokens=4000)) for _ in range(5)]
+        while not answers[0].readline().startswith(b"data: "):
+            pass
+        assert bundle.stop(running.program) == 0
+        assert '"error"' in answers[-1].read().decode("utf-8")
+    wait_until(lambda: port_is_free(running.port))
 
 
 def test_ctrl_c_during_a_long_prompt(make_bundle: MakeBundle, tmp_path: Path) -> None:
-    model = tmp_path / "small.bin"
-    write_random_model(model, "small")
-    bundle = make_bundle(model=model)
-    with bundle.running("--port", "0") as running:
-        asked = socket.create_connection(("127.0.0.1", running.port))
-        body = json.dumps({"messages": [{"role": "user", "content": "很长的问题" * 1500}]}).encode()
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
-        asked.sendall(head.encode() + body)
-        running_now = time.monotonic() + 10
-        while not running.get("/status")["queue"]["running"] and time.monotonic() < running_now:
-            time.sleep(0.05)
-        assert bundle.stop(running.program) < STOP_LIMIT_S
-        asked.close()
-    assert port_is_free(running.port)
+    bundle = make_bundle(model=small_model(tmp_path))
+    with bundle.running("--port", "0") as running, running.stream("很长的问题" * 1500) as answer:
+        while b"prompt_progress" not in answer.readline():
+            pass
+        assert bundle.stop(running.program) == 0
+    wait_until(lambda: port_is_free(running.port))
+
+
+def small_model(folder: Path) -> Path:
+    """A model that takes milliseconds for a token."""
+    write_random_model(folder / "small.bin", "small")
+    return folder / "small.bin"
 
 
 @pytest.mark.parametrize("moment", ["[1/4]", "[2/4]", "[4/4]"])
 def test_ctrl_c_while_it_starts(make_bundle: MakeBundle, moment: str) -> None:
     bundle = make_bundle()
     program = bundle.double_click("--port", "0")
-    program.wait_for(moment, 60)
-    assert bundle.stop(program) < STOP_LIMIT_S
-    assert program.process.returncode == 0
+    program.wait_for(moment)
+    assert bundle.stop(program) == 0
 
 
 def test_ending_it_in_the_task_manager_leaves_nothing_and_the_next_start_works(make_bundle: MakeBundle) -> None:
     bundle = make_bundle()
     program = bundle.double_click("--port", "0")
-    program.wait_for(READY[bundle.prefix.locale], 60)
+    program.wait_for(READY[bundle.prefix.locale])
     port = bundle.port()
     bundle.prefix.kill("-m oneclick --port")
-    give_up = time.monotonic() + STOP_LIMIT_S
-    while bundle.prefix.pids_of(WORKER) and time.monotonic() < give_up:
-        time.sleep(0.1)
-    assert bundle.prefix.pids_of(WORKER) == []
-    assert port_is_free(port)
+    wait_until(lambda: not bundle.prefix.pids_of(WORKER))
+    wait_until(lambda: port_is_free(port))
     program.press_enter()
-    program.wait(20)
+    program.wait()
     assert (bundle.folder / "logs" / "running.json").is_file()
     with bundle.running("--port", "0") as running:
         assert running.chat("又见面了")["usage"]["completion_tokens"] > 0
@@ -110,15 +109,15 @@ def test_a_closed_window_waits_until_everything_is_put_away(make_bundle: MakeBun
     bundle = make_bundle()
     program = (
         "import threading, time; from oneclick import stopping; stop = stopping.StopSignal(); stop.listen()\n"
-        "threading.Timer(0.5, stop.finished.set).start(); began = time.monotonic()\n"
+        "threading.Timer(0.5, stop.finished.set).start()\n"
         "handled = stopping._handlers[0](stopping.CTRL_CLOSE_EVENT)\n"
-        "print(handled, stop.requested.is_set(), 0.4 < time.monotonic() - began < 3, flush=True)\n"
+        "print(handled, stop.requested.is_set(), stop.finished.is_set(), flush=True)\n"
         "print(stopping._handlers[0](0), flush=True)"
     )
     python = str(bundle.folder / "python" / "python.exe")
     run = bundle.prefix.start([python, "-c", program], cwd=bundle.folder)
     run.press_enter()
-    assert run.wait(20) == 0
+    assert run.wait() == 0
     assert run.output.split() == ["1", "True", "True", "0"]
 
 
@@ -126,9 +125,9 @@ def test_says_so_when_python_is_missing(make_bundle: MakeBundle) -> None:
     bundle = make_bundle()
     (bundle.folder / "python" / "python.exe").unlink()
     program = bundle.double_click()
-    program.wait_for("python\\python.exe is missing", 30)
+    program.wait_for("python\\python.exe is missing")
     program.press_enter()
-    assert program.wait(30) == 9
+    assert program.wait() == 9
     assert "Extract the whole archive" in program.output
 
 
@@ -136,9 +135,9 @@ def test_says_so_when_a_file_it_needs_is_missing(make_bundle: MakeBundle) -> Non
     bundle = make_bundle()
     (bundle.folder / "bundle.json").unlink()
     program = bundle.double_click()
-    program.wait_for("缺少 bundle.json", 30)
+    program.wait_for("缺少 bundle.json")
     program.press_enter()
-    assert program.wait(30) == 1
+    assert program.wait() == 1
 
 
 def test_the_diagnosis_of_a_healthy_folder(make_bundle: MakeBundle) -> None:
@@ -169,6 +168,6 @@ def test_the_diagnosis_names_what_an_antivirus_ate_or_a_disk_damaged(make_bundle
 def diagnose(bundle: Bundle) -> tuple[int, str]:
     """Double-click 环境诊断.bat; return its exit code and what it printed."""
     program = bundle.double_click(bat="环境诊断.bat")
-    program.wait_for("诊断报告.txt", 90)
+    program.wait_for("诊断报告.txt")
     program.press_enter()
-    return program.wait(30), program.output
+    return program.wait(), program.output
