@@ -10,7 +10,7 @@ import io
 import lzma
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -111,12 +111,16 @@ class ArchiveReader:
         """All members: files in the order in which they are packed, then the folders that are listed."""
         return [entry for stream in self.streams for entry in stream.entries] + list(self.folders)
 
-    def members(self) -> Iterator[tuple[Entry, Iterator[bytes]]]:
+    def members(self, *, unread: Collection[str] = ()) -> Iterator[tuple[Entry, Iterator[bytes]]]:
         """Yield each file with its content in chunks, in packed order; the checksum is compared at its end.
 
         A content must be read before the next member is asked for; what is left of it is read and checked then.
+        unread: names of stored members that come without their content.
         """
         for stream in self.streams:
+            if not stream.filters and all(entry.name in unread for entry in stream.entries):
+                yield from ((entry, iter(())) for entry in stream.entries)
+                continue
             source = _Unpacker(self, stream)
             for entry in stream.entries:
                 content = source.content(entry)
