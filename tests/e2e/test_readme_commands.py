@@ -64,7 +64,7 @@ NOT_HERE = {
     "python3 build.py --python 3.11": "compiles for minutes; the release workflow builds it",
     "python3 build.py --recipe chatglm3-0.4": "compiles for minutes; the release workflow builds it",
     "python3 build.py matrix --run N/M": "builds for an hour; tests/publish/test_matrix.py runs shares of it",
-    "python3 build.py lock": "renews the pins from the internet; tests/builder/test_lock.py tries its parts on local hosts",
+    "python3 build.py lock": "renews the pins from the internet; test_lock.py tries its parts on local hosts",
     "python3 build.py lock --check": "asks the internet; tests/builder/test_lock.py compares with a local hub",
 }
 """As a README has it -> why it is not run here."""
