@@ -1,8 +1,8 @@
 """Answer the browser in the second before the HTTP server is imported, and hand it every other connection unread.
 
 Answered here: a plain ``GET`` of one of the page's own files, by the same rules as later (``server.gate``). All else,
-API requests, half a request, an idle connection of a browser, stays in its socket: requests are only peeked at until it is
-clear that they can be answered. So nothing is lost and nobody is refused for having come early.
+API requests, half a request, an idle connection of a browser, stays in its socket: requests are only peeked at until
+it is clear that they can be answered. So nothing is lost and nobody is refused for having come early.
 """
 
 from __future__ import annotations
