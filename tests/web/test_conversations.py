@@ -174,6 +174,27 @@ def test_a_deleted_conversation_can_be_brought_back(chat: ChatPage) -> None:
     expect(chat.find(".conversation")).to_have_count(0)
 
 
+def test_a_conversation_is_read_and_deleted_in_one_transaction(chat: ChatPage) -> None:
+    """With two, a message that is stored between them would stay behind without its conversation."""
+    modes = chat.page.evaluate(
+        """async () => {
+            const store = await import("/js/store.js");
+            const messages = [1, 0].map((position) => ({ id: `m${position}`, conversation: "c", position }));
+            await store.putWhole({ id: "c", updatedAt: 1 }, messages);
+            const modes = [];
+            const transaction = IDBDatabase.prototype.transaction;
+            IDBDatabase.prototype.transaction = function (stores, mode) {
+                modes.push(mode);
+                return transaction.call(this, stores, mode);
+            };
+            const gone = await store.deleteConversation("c");
+            IDBDatabase.prototype.transaction = transaction;
+            return [...modes, ...gone.map((message) => message.id), (await store.listMessages("c")).length];
+        }"""
+    )
+    assert modes == ["readwrite", "m0", "m1", 0]
+
+
 def test_an_export_of_everything_imports_as_it_was(chat: ChatPage, open_page: OpenPage, program: Program) -> None:
     chat.ask("问题一")
     chat.button("换一个回答").click()

@@ -96,14 +96,18 @@ export async function putWhole(conversation, messages) {
   changed(conversation.id);
 }
 
+/** Delete a conversation and return its messages; one transaction, so that none can come in between and stay. */
 export async function deleteConversation(id) {
-  const messages = await listMessages(id);
-  await transact(["conversations", "messages"], "readwrite", (t) => {
+  const remove = (t) => {
     t.objectStore("conversations").delete(id);
-    for (const message of messages) t.objectStore("messages").delete(message.id);
-  });
+    const store = t.objectStore("messages");
+    const found = store.index("conversation").getAll(id);
+    found.onsuccess = () => found.result.forEach((message) => store.delete(message.id));
+    return found;
+  };
+  const messages = await transact(["conversations", "messages"], "readwrite", remove, []);
   changed(null);
-  return messages;
+  return messages.sort((a, b) => a.position - b.position);
 }
 
 export async function deleteEverything() {
