@@ -139,6 +139,14 @@ def test_the_language_changes_at_once_and_stays(chat: ChatPage) -> None:
     assert chat.page.evaluate(chinese) == ""
 
 
+def test_the_automatic_theme_follows_the_system_while_the_page_is_open(chat: ChatPage) -> None:
+    root = chat.find("html")
+    chat.page.emulate_media(color_scheme="dark")
+    expect(root).to_have_attribute("data-theme", "dark")
+    chat.page.emulate_media(color_scheme="light")
+    expect(root).to_have_attribute("data-theme", "light")
+
+
 def test_theme_and_text_size_change_the_look(chat: ChatPage) -> None:
     def background() -> str:
         colour: str = chat.page.evaluate("getComputedStyle(document.body).backgroundColor")

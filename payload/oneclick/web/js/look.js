@@ -9,14 +9,18 @@ if (location.hostname === "localhost") {
   location.replace(`${location.protocol}//127.0.0.1:${location.port}${location.pathname}${location.hash}`);
 }
 
+const systemIsDark = matchMedia("(prefers-color-scheme: dark)");
+
 function applyLook() {
   const root = document.documentElement;
-  root.dataset.theme = preferences.theme;
+  const automatic = systemIsDark.matches ? "dark" : "light";
+  root.dataset.theme = preferences.theme === "auto" ? automatic : preferences.theme;
   root.dataset.sidebar = preferences.sidebar ? "open" : "closed";
   root.style.setProperty("--scale", preferences.scale);
   root.style.colorScheme = preferences.theme === "auto" ? "light dark" : preferences.theme;
 }
 
 on("preference", applyLook);
+systemIsDark.addEventListener("change", applyLook);
 applyLook();
 applyWords();
