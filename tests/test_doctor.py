@@ -99,6 +99,7 @@ def test_the_last_errors_of_the_log_are_shown_without_the_home(
     _, screen = examine(folder)
     assert "number 19 in %USERPROFILE%\\y" in screen
     assert screen.count("ERROR x") == doctor.LAST_ERRORS
+    assert not [line for line in screen.splitlines() if "ERROR x" in line and "[" in line]
     assert "张三" not in folder.report.read_text("utf-8-sig")
 
 

@@ -30,6 +30,9 @@ from oneclick.settings import Settings, read_settings
 from oneclick.sizes import in_words
 
 MARKS = {OK: "[ OK ]", WARNING: "[ !! ]", ERROR: "[ XX ]"}
+QUOTED = ("doctor.error_line",)
+"""Lines of the log: they are shown, not judged, and get no mark."""
+NO_MARK = "      "
 LAST_ERRORS = 8
 LOG_TAIL_BYTES = 64 << 10
 NAMES_SHOWN = 8
@@ -195,7 +198,8 @@ def run_doctor(folder: BundleFolder, console: Console) -> int:
             console.line()
             console.line(say(name))
         text = without_personal_data(str(finding)).replace("\n", "\n" + " " * 9)
-        line = f"  {MARKS[finding.severity]} {text}"
+        mark = NO_MARK if finding.key in QUOTED else MARKS[finding.severity]
+        line = f"  {mark} {text}"
         lines.append(line)
         (console.line if finding.severity == OK else console.bad)(line)
         worst = _worse(worst, finding.severity)
