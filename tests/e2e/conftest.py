@@ -29,11 +29,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _prefix(tmp_path_factory: pytest.TempPathFactory, locale: str) -> Iterator[WinePrefix]:
     with WinePrefix(tmp_path_factory.mktemp("wine") / "prefix", locale=locale) as prefix:
-        # The first program in a prefix pays seconds for starting Wine's server: keep one open.
-        prefix.start(["cmd", "/c", "pause"], cwd=prefix.folder)
-        # The first to touch the desktop waits 10 s for it, as Wine has no screen here: that is not our program's doing.
-        prefix.start(["rundll32", "user32.dll,GetDesktopWindow"], cwd=prefix.folder).wait()
+        keep_open(prefix)
         yield prefix
+
+
+def keep_open(prefix: WinePrefix) -> None:
+    """Let a program wait in ``prefix``: without one Wine's server ends, and a start meanwhile sees half a Windows."""
+    prefix.start(["cmd", "/c", "pause"], cwd=prefix.folder)
+    # The first to touch the desktop waits 10 s for it, as Wine has no screen here: that is not our program's doing.
+    prefix.start(["rundll32", "user32.dll,GetDesktopWindow"], cwd=prefix.folder).wait()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import MakeBundle
+from tests.e2e.conftest import MakeBundle, keep_open
 from tests.support.wine import Running, port_is_free, wait_until
 
 pytestmark = pytest.mark.wine
@@ -159,6 +159,7 @@ def test_a_folder_that_cannot_be_written_still_chats(make_bundle: MakeBundle) ->
     assert running.chat("你好")["usage"]["completion_tokens"] > 0
     bundle.stop(program)
     bundle.prefix.end()
+    keep_open(bundle.prefix)
 
 
 def free_port() -> int:
