@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from bundle import sevenzip
-from bundle.errors import AuditFailed, DigestMismatch, StorageError, UsageError
+from bundle.disk import disk_named
+from bundle.errors import AuditFailed, DigestMismatch, UsageError
 from bundle.hashing import Crc32, hashed_chunks
 from bundle.names import NameSet, member_problem
 from bundle.read_archive import ArchiveReader
@@ -36,6 +37,8 @@ _CHUNK = 1 << 20
 
 Progress = Callable[[int, int], None]
 """(bytes done, bytes in all): packing and reading back count alike. Called from several threads, one at a time."""
+
+_DISK_ADVICE = "free some space (twice the size of the archive), or choose a folder you may write to"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +111,7 @@ def write_archive(
     """
     if volume_size is not None:
         check_volume_size(volume_size)
-    with _disk_named(target):
+    with disk_named(target, _DISK_ADVICE):
         files, empty_folders = _list_tree(tree)
         parts = _plan(files, stored)
         meter = _Meter(2 * sum(file.size_bytes for file in files), progress)
@@ -452,15 +455,3 @@ def _move_into_place(paths: Sequence[Path], target: Path) -> tuple[Path, ...]:
     for stale in {target, *existing_volumes(target)} - set(final):
         stale.unlink(missing_ok=True)
     return tuple(final)
-
-
-@contextlib.contextmanager
-def _disk_named(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"{target} cannot be written",
-            why=error.strerror or str(error),
-            do="free some space (twice the size of the archive), or choose a folder you may write to",
-        ) from error

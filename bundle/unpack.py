@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
+from bundle.disk import disk_named
 from bundle.errors import BundleError, StorageError, UsageError
 from bundle.names import NameSet, member_problem
 
@@ -36,6 +37,8 @@ _MAX_TAR_HEADER_BYTES = 1 << 20  # one long name or pax record; tarfile reads it
 _CHUNK = 1 << 20
 
 Select = Callable[[str], bool]
+
+_DISK_ADVICE = "free some space, or choose a folder you may write to with a shorter path"
 
 
 class BadArchive(UsageError):
@@ -292,7 +295,8 @@ def _write(
     path: Path, members: Generator[_Member, None, None], target: Path, select: Select | None, max_bytes: int
 ) -> list[str]:
     """Write the wanted members to a folder beside ``target``, then give it that name."""
-    with contextlib.ExitStack() as stack, _disk_named(target):
+    # An OSError here means the disk: the readers' own were mapped before.
+    with contextlib.ExitStack() as stack, disk_named(target, _DISK_ADVICE):
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise StorageError(f"{target} is not empty", why="unpacking makes a new folder", do="remove it first")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -393,16 +397,3 @@ class _Limits:
     def _refuse_above(self, size_bytes: int) -> None:
         if size_bytes > self._max_bytes:
             raise BadArchive(self._path, f"it unpacks to more than {self._max_bytes} bytes")
-
-
-@contextlib.contextmanager
-def _disk_named(target: Path) -> Iterator[None]:
-    """OSError while writing means the disk; the readers' own were mapped before they came here."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"{target} cannot be written",
-            why=error.strerror or str(error),
-            do="free some space, or choose a folder you may write to with a shorter path",
-        ) from error

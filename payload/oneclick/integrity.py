@@ -77,10 +77,11 @@ def compare(
 def _differs(path: Path, file: PackedFile) -> bool:
     if path.stat().st_size != file.size_bytes:
         return True
-    return not file.path.endswith(".bin") and _sha256(path) != file.sha256
+    return not file.path.endswith(".bin") and file_sha256(path) != file.sha256
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Return the digest of a file as lower-case hex, read in pieces."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):

@@ -15,7 +15,6 @@ The model, 设置.toml and ``logs`` are in no patch, and ``patch`` refuses one t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -28,7 +27,7 @@ from oneclick.console import Console
 from oneclick.errors import OneClickError
 from oneclick.folder import BundleFolder
 from oneclick.instance import running
-from oneclick.integrity import PackedFile, compare, read_packed_files
+from oneclick.integrity import PackedFile, compare, file_sha256, read_packed_files
 from oneclick.messages import say
 from oneclick.patch import NEW_FOLDER, PATCH_FILE, UPDATE_FOLDER, Patch, PatchFile, may_touch, parse_patch, read_patch
 
@@ -106,13 +105,13 @@ class Update:
     def _wrong_bins(self, files: Sequence[PackedFile]) -> list[str]:
         """``compare`` looks only at the size of .bin files, which may be models; ours elsewhere are small."""
         small = [file for file in files if file.path.endswith(".bin") and (self._root / file.path).is_file()]
-        return [file.path for file in small if _digest(self._root / file.path) != file.sha256]
+        return [file.path for file in small if file_sha256(self._root / file.path) != file.sha256]
 
     def _require_new_files(self, patch: Patch) -> None:
         for file in patch.files:
             stored = self._stored(file)
             try:
-                is_right = stored.stat().st_size == file.size_bytes and _digest(stored) == file.sha256
+                is_right = stored.stat().st_size == file.size_bytes and file_sha256(stored) == file.sha256
             except OSError:
                 is_right = False
             if not is_right:
@@ -218,7 +217,7 @@ class Update:
 
     def _manifest_digest(self) -> str:
         try:
-            return _digest(self._folder.manifest)
+            return file_sha256(self._folder.manifest)
         except OSError:
             return ""
 
@@ -266,11 +265,3 @@ def _patiently(act: Callable[[], object]) -> None:
             if time.monotonic() >= give_up:
                 raise
             time.sleep(0.1)
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
