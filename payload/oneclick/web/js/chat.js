@@ -11,6 +11,8 @@ import * as store from "./store.js";
 
 const SAVE_EVERY_MS = 600;
 const TITLE_LENGTH = 24;
+/** So long an answer waits for what is being saved; then it goes on, and the saving too. */
+const SAVED_WITHIN_MS = 1500;
 
 export const chat = {
   conversations: [],
@@ -18,6 +20,9 @@ export const chat = {
   current: null,
   messages: [],
 };
+
+/** Conversations whose newest state is being saved: what the store says of them is old. */
+const storing = new Set();
 
 /** conversation id -> {message, version, phase, position, progress, controller} of the answer on its way */
 const answers = new Map();
@@ -37,7 +42,9 @@ export function textOf(message) {
 // ---------------------------------------------------------------- conversations
 
 export async function loadConversations() {
-  chat.conversations = await store.listConversations();
+  const stored = await store.listConversations();
+  const fresh = [...storing].filter((one) => chat.conversations.includes(one));
+  chat.conversations = [...fresh, ...stored.filter((one) => !fresh.some(({ id }) => id === one.id))];
   const same = chat.conversations.find((one) => one.id === chat.current?.id);
   if (same) chat.current = same;
   emit("conversations");
@@ -78,7 +85,7 @@ async function endAbandonedAnswers(messages) {
   for (const message of open) {
     if (held.has(lockName(message)) || answerOf(message.conversation)?.message === message) continue;
     versionOf(message).state = "interrupted";
-    await store.putMessages([message]);
+    await briefly(store.putMessages([message]));
   }
 }
 
@@ -150,7 +157,7 @@ export async function resend(message, text) {
   const removed = chat.messages.slice(index);
   stopAnswer(chat.current.id, { discard: true });
   chat.messages.length = index;
-  await store.putMessages([], removed.map((one) => one.id));
+  await briefly(store.putMessages([], removed.map((one) => one.id)));
   await send(text);
   return { conversation: chat.current.id, removed, from: index };
 }
@@ -213,9 +220,20 @@ async function keepCurrent(messages) {
   current.updatedAt = Date.now();
   chat.conversations = [current, ...chat.conversations.filter((one) => one.id !== current.id)];
   emit("conversations");
-  await store.putWhole(current, messages);
+  storing.add(current);
+  await briefly(store.putWhole(current, messages).finally(() => storing.delete(current)));
   askToKeep();
 }
+
+/** Wait for something to be saved, but never so long that the chat would stand still. */
+function briefly(saving) {
+  return store.within(SAVED_WITHIN_MS, saving);
+}
+
+// What could not be saved meanwhile is, at the latest now.
+on("storage-works", () => {
+  if (chat.current && chat.messages.length > 0) store.putWhole(chat.current, chat.messages);
+});
 
 let askedToKeep = false;
 
@@ -258,13 +276,13 @@ async function write(message, messages, continues = false) {
   emit("answer", answer);
   emit("message", message);
   await withLock(lockName(message), async () => {
-    await store.putMessages([message]);
+    await briefly(store.putMessages([message]));
     Object.assign(version, await outcome(() => readStream(answer, requestBody(messages, continues), saver)));
   });
   saver.stop();
   if (answers.get(conversation) === answer) answers.delete(conversation);
   // A message that was removed meanwhile must not come back.
-  if (!answer.discarded) await store.putMessages([message]);
+  if (!answer.discarded) await briefly(store.putMessages([message]));
   emit("message", message);
   emit("answer", null);
   emit("answered", message);

@@ -13,10 +13,13 @@ import { ask } from "./server-state.js";
 import { openSettings } from "./settings-dialog.js";
 import { focusSearch, newConversation, startSidebar } from "./sidebar.js";
 import { startStateView } from "./state-view.js";
+import { within } from "./store.js";
 import { startThread } from "./thread.js";
 import { toast } from "./toasts.js";
 
 const LAST = "oneclick.last";
+/** After that the page is shown without the stored conversations, which come when they come. */
+const LOADED_WITHIN_MS = 2000;
 
 function showHeader() {
   const role = roleById(chat.current.role);
@@ -83,8 +86,12 @@ async function start() {
   const wanted = location.hash.slice(1) || localStorage.getItem(LAST);
   // There is always a conversation to type into, also while the stored ones are still being read.
   startConversation("general", { quietly: Boolean(wanted) });
-  await Promise.all([loadRoles(), loadConversations()]);
-  if (chat.messages.length === 0) {
+  const loading = Promise.all([loadRoles(), loadConversations()]);
+  const late = wanted && !(await within(LOADED_WITHIN_MS, loading));
+  if (late) startConversation();
+  await loading;
+  const written = chat.messages.length > 0 || (late && byId("prompt").value !== "");
+  if (!written) {
     if (wanted) await openConversation(wanted);
     else startConversation();
   }

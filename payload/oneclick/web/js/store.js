@@ -12,43 +12,90 @@ import { emit } from "./bus.js";
 const NAME = "oneclick-chat";
 const VERSION = 1;
 
-let opening = null;
+/** A browser on a busy PC may take seconds; one that takes longer is asked again on a new connection. */
+const PATIENCE_MS = 5000;
+const PAUSE_MS = 300;
+const ATTEMPTS = 3;
+
+let connection = null;
 let told = false;
 const channel = typeof BroadcastChannel === "function" ? new BroadcastChannel(NAME) : null;
 
-function open() {
-  opening ??= new Promise((resolve, reject) => {
-    const request = indexedDB.open(NAME, VERSION);
-    request.onupgradeneeded = () => {
-      const database = request.result;
-      database.createObjectStore("conversations", { keyPath: "id" });
-      database.createObjectStore("messages", { keyPath: "id" }).createIndex("conversation", "conversation");
-      database.createObjectStore("roles", { keyPath: "id" });
-    };
-    request.onsuccess = () => {
-      request.result.onversionchange = () => request.result.close();
-      resolve(request.result);
-    };
-    request.onerror = () => reject(request.error);
-  });
-  return opening;
-}
+/** One opening of the database; `opened` is its database, or fails. */
+class Connection {
+  constructor() {
+    this.opened = new Promise((resolve, reject) => {
+      this.giveUp = () => reject(new Error("the browser's storage does not answer"));
+      const request = indexedDB.open(NAME, VERSION);
+      request.onupgradeneeded = () => {
+        const database = request.result;
+        database.createObjectStore("conversations", { keyPath: "id" });
+        database.createObjectStore("messages", { keyPath: "id" }).createIndex("conversation", "conversation");
+        database.createObjectStore("roles", { keyPath: "id" });
+      };
+      request.onsuccess = () => {
+        if (connection !== this) request.result.close();
+        // Another tab wants to change or delete the database, or the browser let go of it: the next use opens it again.
+        request.result.onversionchange = request.result.onclose = () => this.drop();
+        resolve(request.result);
+      };
+      request.onerror = () => reject(request.error);
+    });
+  }
 
-/** Run `work(transaction)` and return what its request gave; a browser that refuses to store is told of once. */
-async function transact(stores, mode, work, otherwise) {
-  try {
-    const database = await open();
-    return await new Promise((resolve, reject) => {
+  /** Let the next use open another one; what was begun on this one still comes to its end. */
+  drop() {
+    if (connection === this) connection = null;
+    this.giveUp();
+    this.opened.then((database) => database.close(), () => {});
+  }
+
+  /** Run `work(transaction)` once and return what its request gave. */
+  async run(stores, mode, work, otherwise) {
+    const database = await this.opened;
+    return new Promise((resolve, reject) => {
       const transaction = database.transaction(stores, mode);
       const request = work(transaction);
       transaction.oncomplete = () => resolve(request?.result ?? otherwise);
       transaction.onabort = transaction.onerror = () => reject(transaction.error);
     });
-  } catch (error) {
-    if (!told) emit("storage-failed", error);
-    told = true;
-    return otherwise;
   }
+}
+
+/**
+ * Run `work(transaction)` and return what its request gave, or `otherwise` from a browser that refuses to store.
+ * What fails or does not come back is done again, so `work` must be one that may happen twice. Trouble is told as
+ * "storage-failed" once, its end as "storage-works".
+ */
+async function transact(stores, mode, work, otherwise) {
+  const runs = [];
+  const first = () => Promise.any(runs);
+  for (;;) {
+    connection ??= new Connection();
+    const used = connection;
+    runs.push(used.run(stores, mode, work, otherwise));
+    const back = await within(PATIENCE_MS, first().then(() => "done", () => "failed"));
+    if (back === "done") break;
+    used.drop();
+    if (runs.length === ATTEMPTS) {
+      if (!told) emit("storage-failed");
+      told = true;
+      return first().catch(() => otherwise);
+    }
+    if (back === "failed") await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+  }
+  if (told) emit("storage-works");
+  told = false;
+  return first();
+}
+
+/** Return what `promise` gives, undefined when it takes longer than `milliseconds`. */
+export function within(milliseconds, promise) {
+  let timer = 0;
+  const late = new Promise((resolve) => {
+    timer = setTimeout(resolve, milliseconds);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
 function changed(conversation) {
