@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import MakeBundle
-from tests.web.conftest import PATIENCE_MS, OpenPage
+from tests.web.conftest import PATIENCE_MS, SHORT, OpenPage
 from tests.web.conftest import browser as browser
 from tests.web.conftest import open_page as open_page
 
@@ -19,7 +19,7 @@ def test_the_page_of_the_archive_chats_and_keeps_the_conversation(
 ) -> None:
     bundle = make_bundle("我的 软件(测试)&1!")
     with bundle.running("--port", "0") as running:
-        chat = open_page(running.url, preferences={"maxTokens": 16})
+        chat = open_page(running.url, preferences=SHORT)
         expect(chat.find(".pill.good")).to_be_visible(timeout=3 * PATIENCE_MS)
         answer = chat.ask("你好", timeout_ms=3 * PATIENCE_MS)
         chat.page.reload()

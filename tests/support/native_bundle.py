@@ -107,7 +107,11 @@ class Program:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.port = self._wait_for_port(running)
+        try:
+            self.port = self._wait_for_port(running)
+        except BaseException:
+            self.kill()
+            raise
 
     def _wait_for_port(self, running: Path) -> int:
         deadline = time.monotonic() + START_S
@@ -123,6 +127,15 @@ class Program:
         """Return its /status."""
         found: dict[str, Any] = requests.get(f"{self.url}/status", timeout=60).json()
         return found
+
+    def evidence(self) -> str:
+        """Return what tells why a test failed: its state, its window and the end of its log."""
+        told = [f"exit code {self.process.poll()}"]
+        if self.process.poll() is None:
+            told.append(requests.get(f"{self.url}/status", timeout=10).text)
+        for path in (self.folder / "window.txt", *sorted((self.folder / "logs").glob("*.log"))):
+            told += [f"{path.name}:", path.read_text(encoding="utf-8", errors="replace")[-3000:]]
+        return "\n".join(told)
 
     def wait_ready(self) -> None:
         """Wait until the model can answer."""

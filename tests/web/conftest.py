@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,11 @@ ONE_THREAD = ("--threads", "1")
 PATIENCE_MS = 60_000
 expect.set_options(timeout=PATIENCE_MS)
 PREFERENCES = "oneclick.preferences"
+GREEDY = {"temperature": 0}
+"""Preferences with which the test models always say something: sampled, one answer in 150 ends before its first word,
+and has no figures to wait for."""
+SHORT = {**GREEDY, "maxTokens": 16}
+LONG = {**GREEDY, "maxTokens": 8192}
 
 # Watches what the page's security policy had to stop, and how much the layout moved without the user's doing.
 WATCH = """
@@ -48,6 +53,27 @@ new PerformanceObserver((list) => {
 """
 
 
+# Everything the page keeps, or that the browser does not give it.
+STORED = """() => Promise.race([
+  new Promise((resolve) => setTimeout(() => resolve("the browser does not answer"), 10000)),
+  new Promise((resolve) => {
+    const request = indexedDB.open("oneclick-chat");
+    request.onerror = () => resolve(`${request.error}`);
+    request.onsuccess = () => {
+      const database = request.result;
+      const found = ["conversations", "messages"].map((name) => {
+        const all = database.transaction(name).objectStore(name).getAll();
+        return new Promise((got) => { all.onsuccess = () => got(all.result); });
+      });
+      Promise.all(found).then((all) => {
+        database.close();
+        resolve(JSON.stringify(all).slice(0, 4000));
+      });
+    };
+  }),
+])"""
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A Chromium for one module: while it lives, Playwright keeps an event loop running in this thread."""
@@ -65,9 +91,13 @@ class ChatPage:
 
     page: Page
     url: str
+    may_fail: bool = False
+    """The program goes away or refuses in this test, so requests fail."""
     foreign: list[str] = field(default_factory=list)
     """Addresses of other origins that the page asked for."""
     errors: list[str] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+    """What the page said, asked for and got, in order: shown when a test fails."""
 
     def open(self) -> ChatPage:
         self.page.goto(self.url)
@@ -105,7 +135,7 @@ class ChatPage:
         expect(self.page.locator(".message.user .body").last).to_have_text(text)
 
     def ask(self, text: str, timeout_ms: float = PATIENCE_MS) -> str:
-        """Send ``text`` and return the complete answer."""
+        """Send ``text`` and return the complete answer, which must say something: see GREEDY."""
         before = self.figures.count()
         self.send(text)
         expect(self.figures).to_have_count(before + 1, timeout=timeout_ms)
@@ -132,6 +162,23 @@ class ChatPage:
 
     def watched(self, name: str) -> Any:
         return self.page.evaluate(f"watched.{name}")
+
+    def note_events(self) -> None:
+        """Write down what happens from now on."""
+        page, events = self.page, self.events
+        page.on("console", lambda message: events.append(f"console {message.type}: {message.text}"))
+        page.on("pageerror", lambda error: events.append(f"thrown: {error}"))
+        page.on("request", lambda request: events.append(f"asked: {request.method} {request.url}"))
+        page.on("requestfinished", lambda request: events.append(f"got: {request.method} {request.url}"))
+        page.on("requestfailed", lambda request: events.append(f"failed: {request.url} {request.failure}"))
+
+    def evidence(self) -> str:
+        """Return what tells why a test failed: what happened, and what the page and its store hold."""
+        told = [event for event in self.events if not event.endswith("/status")][-60:]
+        if not self.page.is_closed():
+            told += ["on screen:", self.page.locator("body").inner_text(timeout=10_000)]
+            told += ["stored:", self.page.evaluate(STORED)]
+        return "\n".join(told)
 
 
 def export_of(messages: list[tuple[str, str]], title: str = "导入") -> str:
@@ -163,10 +210,11 @@ def stored_answer(chat: ChatPage) -> str:
 
 
 OpenPage = Callable[..., ChatPage]
+PAGES = pytest.StashKey[list[ChatPage]]()
 
 
 @pytest.fixture
-def open_page(browser: Browser) -> Iterator[OpenPage]:
+def open_page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[OpenPage]:
     """Give a function that opens the page of a program in a fresh browser profile.
 
     Afterwards nothing may have been stopped by the security policy, asked of another origin, or thrown.
@@ -174,7 +222,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
     window sets. ``again``: the profile of another page.
     """
     contexts: list[BrowserContext] = []
-    pages: list[tuple[ChatPage, bool]] = []
+    pages = request.node.stash.setdefault(PAGES, [])
 
     def open_one(
         url: str,
@@ -193,22 +241,47 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
             contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
-        chat = ChatPage(page, url + "/")
+        chat = ChatPage(page, url + "/", may_fail)
         page.on("request", lambda request: _note_foreign(chat, request.url, url))
         page.on("pageerror", lambda error: chat.errors.append(str(error)))
         page.on("console", lambda message: _note_error(chat, message))
-        pages.append((chat, may_fail))
+        chat.note_events()
+        pages.append(chat)
         return chat.open()
 
     yield open_one
-    for chat, may_fail in pages:
-        if chat.page.is_closed():
-            continue
-        assert chat.watched("violations") == []
-        assert chat.foreign == []
-        assert may_fail or chat.errors == []
-    for context in contexts:
-        context.close()
+    try:
+        for chat in pages:
+            if chat.page.is_closed():
+                continue
+            assert chat.watched("violations") == []
+            assert chat.foreign == []
+            assert chat.may_fail or chat.errors == []
+    finally:
+        for context in contexts:
+            context.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failed test what its pages and its programs went through."""
+    report = yield
+    if call.when == "call" and report.failed:
+        for chat in item.stash.get(PAGES, []):
+            report.sections.append((f"page {chat.url}", _or_why_not(chat.evidence)))
+        for name, value in getattr(item, "funcargs", {}).items():
+            if isinstance(value, Program):
+                report.sections.append((name, _or_why_not(value.evidence)))
+    return report
+
+
+def _or_why_not(tell: Callable[[], str]) -> str:
+    try:
+        return tell()
+    except Exception as error:  # Whatever it is, the test's own failure must be shown.
+        return f"{type(error).__name__}: {error}"
 
 
 def _note_error(chat: ChatPage, message: ConsoleMessage) -> None:
@@ -222,31 +295,39 @@ def _note_foreign(chat: ChatPage, address: str, own: str) -> None:
         chat.foreign.append(address)
 
 
-def _program(folder: Path, shape: str) -> Iterator[Program]:
+def run_program(folder: Path, shape: str) -> Iterator[Program]:
+    """Give a program with a model of ``shape`` that is ready, and end it."""
     make_native_bundle(folder)
     add_model(folder, shape)
+    yield from run_bundle(folder)
+
+
+def run_bundle(folder: Path) -> Iterator[Program]:
+    """Give the program in ``folder`` once its model is ready, and end it."""
     program = Program(folder, arguments=ONE_THREAD)
-    program.wait_ready()
-    yield program
-    program.stop()
+    try:
+        program.wait_ready()
+        yield program
+    finally:
+        program.stop()
 
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """The program with a model that answers at once."""
-    yield from _program(tmp_path_factory.mktemp("bundle"), "tiny")
+    yield from run_program(tmp_path_factory.mktemp("bundle"), "tiny")
 
 
 @pytest.fixture(scope="session")
 def slow_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """The program with a model slow enough to be watched."""
-    yield from _program(tmp_path_factory.mktemp("bundle"), "small")
+    yield from run_program(tmp_path_factory.mktemp("bundle"), "small")
 
 
 @pytest.fixture
 def chat(open_page: OpenPage, program: Program) -> ChatPage:
     """The page with a ready model, short answers, before the first message."""
-    page = open_page(program.url, preferences={"maxTokens": 64})
+    page = open_page(program.url, preferences={**GREEDY, "maxTokens": 64})
     expect(page.find(".pill.good")).to_be_visible(timeout=PATIENCE_MS)
     return page
 
@@ -254,6 +335,6 @@ def chat(open_page: OpenPage, program: Program) -> ChatPage:
 @pytest.fixture
 def slow_chat(open_page: OpenPage, slow_program: Program) -> ChatPage:
     """The page with a slow model and long answers."""
-    page = open_page(slow_program.url, preferences={"maxTokens": 8192, "temperature": 0})
+    page = open_page(slow_program.url, preferences=LONG)
     expect(page.find(".pill.good")).to_be_visible(timeout=PATIENCE_MS)
     return page

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from playwright.sync_api import expect
 
-from tests.web.conftest import PATIENCE_MS, ChatPage, stored_answer
+from bundle.shape_test import EOS_TOKEN_ID
+from bundle.synthetic_tokenizer import make_proto
+from oneclick.server.tokenizer import ChatTokenizer
+from tests.support.native_bundle import MODEL_NAME, Program, make_native_bundle
+from tests.support.scripted_model import write_scripted_model
+from tests.web.conftest import GREEDY, PATIENCE_MS, ChatPage, OpenPage, run_bundle, stored_answer
 
 pytestmark = pytest.mark.browser
-
-GREEDY = {"maxTokens": 48, "temperature": 0}
 
 
 def test_an_answer_streams_in_and_ends_with_its_figures(slow_chat: ChatPage) -> None:
@@ -43,7 +49,7 @@ def test_stopping_keeps_the_part_and_continuing_goes_on_with_it(slow_chat: ChatP
 
 
 def test_an_answer_cut_at_its_limit_says_so_and_can_go_on(chat: ChatPage) -> None:
-    chat.set_preferences(**GREEDY)
+    chat.set_preferences(**GREEDY, maxTokens=48)
     chat.ask("你好")
     expect(chat.find(".end")).to_contain_text("最长回答")
     half = stored_answer(chat)
@@ -53,7 +59,7 @@ def test_an_answer_cut_at_its_limit_says_so_and_can_go_on(chat: ChatPage) -> Non
     )
     expect(chat.find(".end")).to_contain_text("最长回答")
     whole = stored_answer(chat)
-    chat.set_preferences(**{**GREEDY, "maxTokens": 96})
+    chat.set_preferences(**GREEDY, maxTokens=96)
     chat.button("换一个回答").click()
     expect(chat.find(".versions")).to_contain_text("2/2", timeout=PATIENCE_MS)
     expect(chat.find(".end")).to_contain_text("最长回答")
@@ -63,6 +69,7 @@ def test_an_answer_cut_at_its_limit_says_so_and_can_go_on(chat: ChatPage) -> Non
 
 def test_another_answer_leaves_the_first_one_to_leaf_back_to(chat: ChatPage) -> None:
     first = chat.ask("你好")
+    chat.set_preferences(temperature=2, maxTokens=64)
     chat.button("换一个回答").click()
     expect(chat.find(".versions")).to_contain_text("2/2", timeout=PATIENCE_MS)
     assert chat.answers.count() == 1
@@ -70,6 +77,24 @@ def test_another_answer_leaves_the_first_one_to_leaf_back_to(chat: ChatPage) -> 
     chat.button("上一个回答").click()
     expect(chat.answers.last).to_have_text(first, use_inner_text=True)
     expect(chat.button("上一个回答")).to_be_disabled()
+
+
+@pytest.fixture
+def silent_program(tmp_path: Path) -> Iterator[Program]:
+    """A program whose model ends every answer before its first word."""
+    tokenizer = ChatTokenizer(make_proto(), EOS_TOKEN_ID)
+    make_native_bundle(tmp_path)
+    write_scripted_model(tmp_path / MODEL_NAME, [EOS_TOKEN_ID], tokenizer.assistant)
+    yield from run_bundle(tmp_path)
+
+
+def test_an_answer_without_a_word_says_so_and_offers_another_try(open_page: OpenPage, silent_program: Program) -> None:
+    chat = open_page(silent_program.url)
+    chat.send("你好")
+    expect(chat.find(".end")).to_contain_text("模型没有说话")
+    chat.button("再试一次").click()
+    expect(chat.find(".versions")).to_contain_text("2/2")
+    expect(chat.find(".end")).to_contain_text("模型没有说话")
 
 
 def test_an_edited_question_replaces_what_followed_and_can_be_undone(chat: ChatPage) -> None:

@@ -11,13 +11,10 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.server.conftest import wait_for
-from tests.support.native_bundle import Program, add_model, make_native_bundle
-from tests.web.conftest import ONE_THREAD, PATIENCE_MS, ChatPage, OpenPage, export_of, stored_answer
+from tests.support.native_bundle import Program
+from tests.web.conftest import LONG, PATIENCE_MS, SHORT, ChatPage, OpenPage, export_of, run_program, stored_answer
 
 pytestmark = pytest.mark.browser
-
-SHORT = {"maxTokens": 16}
-LONG = {"maxTokens": 8192, "temperature": 0}
 
 
 @pytest.fixture
@@ -25,12 +22,7 @@ def mortal_program(tmp_path: Path) -> Iterator[Program]:
     """A slow program that a test may kill and start again."""
     folder = tmp_path / "bundle"
     folder.mkdir()
-    make_native_bundle(folder)
-    add_model(folder, "small")
-    program = Program(folder, arguments=ONE_THREAD)
-    program.wait_ready()
-    yield program
-    program.stop()
+    yield from run_program(folder, "small")
 
 
 def wait_for_text(chat: ChatPage, length: int) -> str:

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import CDPSession, expect
 
 from tests.support.native_bundle import Program
-from tests.web.conftest import PATIENCE_MS, ChatPage, OpenPage, export_of
+from tests.web.conftest import GREEDY, PATIENCE_MS, ChatPage, OpenPage, export_of
 
 pytestmark = pytest.mark.browser
 
@@ -52,7 +52,7 @@ def test_the_start_takes_little_script(open_page: OpenPage, program: Program) ->
 
 
 def test_nothing_moves_while_the_page_starts_and_an_answer_streams_in(chat: ChatPage) -> None:
-    chat.set_preferences(maxTokens=600, temperature=0)
+    chat.set_preferences(**GREEDY, maxTokens=600)
     expect(chat.find(".pill.good")).to_be_visible(timeout=PATIENCE_MS)
     chat.ask("你好")
     chat.ask("再来")

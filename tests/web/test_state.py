@@ -16,12 +16,9 @@ from oneclick.server.runtime import ServerConfig
 from tests.server.conftest import LiveServer, standing_still, starting
 from tests.support.bad_server import BadServer, ok, trickle
 from tests.support.native_bundle import MODEL_NAME, Program, catalogue_entry, make_native_bundle
-from tests.web.conftest import ONE_THREAD, PATIENCE_MS, ChatPage, OpenPage, export_of
+from tests.web.conftest import LONG, ONE_THREAD, PATIENCE_MS, SHORT, ChatPage, OpenPage, export_of
 
 pytestmark = pytest.mark.browser
-
-SHORT = {"maxTokens": 16}
-LONG = {"maxTokens": 8192, "temperature": 0}
 
 StartProgram = Callable[..., Program]
 
@@ -185,7 +182,7 @@ def test_a_dead_worker_is_told_of_and_the_next_question_works(open_page: OpenPag
     psutil.Process(slow_program.status()["worker"]["pid"]).kill()
     expect(chat.find(".end.serious")).to_be_visible()
     assert chat.answers.last.inner_text()
-    chat.set_preferences(maxTokens=16)
+    chat.set_preferences(**SHORT)
     expect(chat.find(".pill.good")).to_be_visible(timeout=PATIENCE_MS)
     chat.ask("还在吗")
 
