@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import random
 import shutil
 import time
@@ -104,7 +105,7 @@ def write_catalogue(root: Path, server: BadServer, **release: str) -> None:
     (root / "bundle.json").write_text(text, encoding="utf-8")
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -336,6 +337,7 @@ def big(server: BadServer, bundle: Bundle, **behaviour: Any) -> bytes:
 
 def test_the_button_starts_pauses_and_goes_on(bundle: Bundle, server: BadServer) -> None:
     data = big(server, bundle, rate_bytes_s=4_000_000)
+    server.most_bytes = 12_000_000
     current = Status()
     button = ModelDownload(bundle.root, current)
     button.start("")
@@ -352,8 +354,9 @@ def test_the_button_starts_pauses_and_goes_on(bundle: Bundle, server: BadServer)
     wait_for(lambda: current.get().details.get("paused") is True)
     assert not (bundle.root / "chatglm3-ggml.bin").exists()
     assert (bundle.root / "chatglm3-ggml.bin.part").stat().st_size > 3_000_000
+    server.most_bytes = math.inf
     button.start("q4_0")
-    wait_for((bundle.root / "chatglm3-ggml.bin").exists, 20)
+    wait_for((bundle.root / "chatglm3-ggml.bin").exists)
     wait_for(lambda: not button.running)
     assert (bundle.root / "chatglm3-ggml.bin").read_bytes() == data
     assert current.get().phase == "verifying"
@@ -364,7 +367,7 @@ def test_starting_twice_downloads_once(bundle: Bundle, server: BadServer) -> Non
     button = ModelDownload(bundle.root, Status())
     button.start()
     button.start()
-    wait_for(lambda: not button.running, 20)
+    wait_for(lambda: not button.running)
     assert sum(request.range == "bytes=0-63" for request in server.fetched()) == 1
 
 
@@ -375,7 +378,7 @@ def test_pause_and_start_in_quick_succession_go_on(bundle: Bundle, server: BadSe
         button.start()
         button.pause()
     button.start()
-    wait_for((bundle.root / "chatglm3-ggml.bin").exists, 20)
+    wait_for((bundle.root / "chatglm3-ggml.bin").exists)
     assert (bundle.root / "chatglm3-ggml.bin").read_bytes() == data
 
 
@@ -396,7 +399,8 @@ def test_a_failure_is_told_and_leaves_the_button_usable(
 
 
 def test_a_model_dropped_into_the_folder_ends_the_download_quietly(bundle: Bundle, server: BadServer) -> None:
-    big(server, bundle, rate_bytes_s=1_000_000)
+    big(server, bundle)
+    server.most_bytes = 10_000_000
     current = Status()
     button = ModelDownload(bundle.root, current)
     button.start()

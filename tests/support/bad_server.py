@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import math
 import os
 import socket
 import threading
@@ -45,6 +46,8 @@ class Behaviour:
     redirect: str = ""
     hang: bool = False
     """Take the request and never answer."""
+    held: threading.Event | None = None
+    """Answer once this is set."""
     only_one_connection: int = 0
     """Answer this status while another request to the page is being served."""
 
@@ -114,6 +117,8 @@ class BadServer:
         self.lock = threading.Lock()
         self.stopping = threading.Event()
         self.send_buffer_bytes = send_buffer_bytes
+        self.most_bytes: float = math.inf
+        """No connection is sent more while all bodies so far amount to this: what a test waits for cannot be missed."""
         self.connect_latency_s = connect_latency_s
         self._http = _Server(("127.0.0.1", 0), _Handler)
         self._http.owner = self
@@ -293,6 +298,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             how = status(how.only_one_connection, Retry_After="0")
         if how.hang:
             owner.stopping.wait()
+        while how.held is not None and not how.held.wait(0.05) and not owner.stopping.is_set():
+            pass
         if how.latency_s:
             time.sleep(how.latency_s)
         if how.redirect:
@@ -331,7 +338,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         plain = how == Behaviour(latency_s=how.latency_s, rate_bytes_s=how.rate_bytes_s)
         if isinstance(data, Path):
             with data.open("rb") as stream:
-                if plain and how.rate_bytes_s is None:
+                if plain and how.rate_bytes_s is None and self.server.owner.most_bytes == math.inf:
                     self._send_file(stream.fileno(), request, start, stop)
                     return
                 pieces = _file_pieces(stream.fileno(), start, stop)
@@ -363,6 +370,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                         began, began_at = request.sent, time.monotonic()
                     due = began_at + (request.sent - began + len(part)) / how.rate_bytes_s
                     if owner.stopping.wait(max(0.0, due - time.monotonic())):
+                        return
+                while owner.sent_bytes() >= owner.most_bytes:
+                    if owner.stopping.wait(0.01):
                         return
                 self._send(part if how.content_length else b"%x\r\n%b\r\n" % (len(part), part))
                 request.sent += len(part)
