@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from oneclick.bytecode import drop_other_caches, use_cache
-from oneclick.folder import BundleFolder
+from oneclick import module_cache
 
-use_cache(BundleFolder.of_this_program().root)  # Before anything else is imported.
+# Before anything else is imported.
+module_cache.install(next((name for name in sys.argv[1:2] if name.isidentifier()), "launcher"))
 
 import logging  # noqa: E402
 
 from oneclick import console, messages  # noqa: E402
 from oneclick.errors import OneClickError  # noqa: E402
+from oneclick.folder import BundleFolder  # noqa: E402
 from oneclick.logs import start_logging  # noqa: E402
 from oneclick.settings import read_settings  # noqa: E402
 
@@ -23,7 +24,6 @@ def main(arguments: list[str]) -> int:
     messages.set_language(read_settings(folder.settings).language)
     console.prepare(messages.say("launcher.title"))
     start_logging(folder.logs)
-    drop_other_caches(folder.root)
     window = console.Console()
     try:
         return _run(folder, arguments, window)
@@ -36,6 +36,8 @@ def main(arguments: list[str]) -> int:
     except Exception as error:
         logging.getLogger("oneclick").exception("stopped by a bug")
         window.bad(messages.say("launcher.unexpected", reason=f"{type(error).__name__}: {error}"))
+    finally:
+        module_cache.save()
     return 1
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Sequence
 
-from oneclick import browser, ports
+from oneclick import browser, module_cache, ports
 from oneclick.arguments import parse_arguments
 from oneclick.bundle_info import BundleInfo, EngineLevel, read_bundle_info
 from oneclick.console import Console
@@ -355,6 +355,7 @@ class Launcher:
             if snapshot.phase == "ready" and not was_ready:
                 was_ready = True
                 self._say_ready(instance, runtime)
+                module_cache.save()
             elif snapshot.phase == "failed" and snapshot.message_key == ILLEGAL_INSTRUCTION and len(levels) > 1:
                 self._remembered.put("illegal_instruction", processor.name, levels[0].name)
                 levels = levels[1:]

@@ -52,7 +52,7 @@ def test_starts_chats_and_stops_without_a_trace(make_bundle: MakeBundle, case: s
     wait_until(lambda: port_is_free(running.port))
     assert bundle.prefix.files() - before == set()
     new = {str(path.relative_to(bundle.folder)) for path in bundle.folder.rglob("*")} - set(map(str, packed))
-    assert {name for name in new if not name.startswith("logs/pycache")} == {"logs/oneclick.log", "logs/digests.json"}
+    assert {name for name in new if not name.startswith("logs/cache")} == {"logs/oneclick.log", "logs/digests.json"}
     assert "你好" not in bundle.log()
 
 

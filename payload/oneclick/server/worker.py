@@ -16,6 +16,11 @@ out  {"event": "loading", "progress": 0.0..1.0}
 
 from __future__ import annotations
 
+from oneclick import module_cache
+
+if __name__ == "__main__":
+    module_cache.install("worker")  # Before anything else is imported.
+
 import faulthandler
 import os
 import queue
@@ -47,6 +52,7 @@ class Worker:
         threading.Thread(target=self._read, name="frames", daemon=True).start()
         message = self._work.get()
         generator = self._load(message)
+        module_cache.save()
         while True:
             self._generate(generator, self._work.get())
 
