@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import lzma
 import os
 import posixpath
@@ -25,12 +26,12 @@ from typing import Any, BinaryIO, cast
 from bundle import sevenzip
 from bundle.disk import disk_named
 from bundle.errors import AuditFailed, DigestMismatch, UsageError
-from bundle.hashing import Crc32, hashed_chunks
+from bundle.hashing import Crc32, PieceDigests, PrefixDigests, Taker, read_once
 from bundle.names import NameSet, member_problem
 from bundle.read_archive import ArchiveReader
 from bundle.scratch import scratch_folder
 from bundle.sevenzip import PackedMember, PackedStream
-from bundle.volumes import VolumeWriter, check_volume_size, existing_volumes
+from bundle.volumes import VolumeReader, VolumeWriter, check_volume_size, existing_volumes
 
 ROOT_NAME = "ChatGLM3_cpp"
 _CHUNK = 1 << 20
@@ -103,7 +104,7 @@ def write_archive(
     """Pack everything in ``tree`` as ``root_name/...`` into ``target``, or into ``target.001`` and on.
 
     stored: names inside ``tree`` that are copied, not compressed (a model does not shrink).
-    digests: name inside ``tree`` -> sha256 that it must have, compared while packing; for a model, which is too large
+    digests: name inside ``tree`` -> sha256 that it must have in the finished archive; for a model, which is too large
     to be read once more for it. volume_size: bytes of a volume, 64 MB at least; None for one file.
     Raises UsageError for what cannot be packed, DigestMismatch, StorageError (no space, no permission), AuditFailed
     when what was written does not read back as the tree; a previous archive under the same name is then still as it
@@ -118,18 +119,18 @@ def write_archive(
         target.parent.mkdir(parents=True, exist_ok=True)
         with scratch_folder(target.parent, f".{target.name}.part-") as folder:
             with contextlib.closing(VolumeWriter(folder / target.name, volume_size)) as out:
-                members = _pack(parts, empty_folders, root_name, cast(BinaryIO, out), folder, meter)
-            _compare_digests(members, digests or {})
-            whole, volumes = _read_back(out.paths, root_name, members, empty_folders, meter, trusted=stored)
+                went_in = _pack(parts, empty_folders, root_name, cast(BinaryIO, out), folder, meter)
+            copies = [file.name for part in parts if part.is_stored for file in part.files]
+            read = _read_back(out.paths, root_name, went_in, copies, digests or {}, empty_folders, meter)
             size_bytes = sum(path.stat().st_size for path in out.paths)
             paths = _move_into_place(out.paths, target)
     return ArchiveInfo(
         paths=paths,
         size_bytes=size_bytes,
-        sha256=whole,
-        volume_sha256=volumes,
+        sha256=read.whole,
+        volume_sha256=read.volumes,
         content_bytes=sum(file.size_bytes for file in files),
-        member_sha256=members,
+        member_sha256=read.members,
     )
 
 
@@ -264,17 +265,16 @@ class _Meter:
 
 @dataclass
 class _Packed:
-    """Members of a stream and their digests, growing while it is packed."""
+    """Members of a stream, growing while it is packed, and digests of those that are compressed."""
 
     members: list[PackedMember] = field(default_factory=list)
     sha256: dict[str, str] = field(default_factory=dict)
 
-    def add(self, file: _File, size_bytes: int, crc32: int, sha256: str) -> None:
+    def add(self, file: _File, size_bytes: int, crc32: int) -> None:
         """Take in a file whose content was just read."""
         if size_bytes != file.size_bytes:
             raise UsageError(f"{file.name} changed while it was packed", why="its size is another", do="build again")
         self.members.append(PackedMember(name=file.name, size_bytes=size_bytes, crc32=crc32))
-        self.sha256[file.name] = sha256
 
 
 def _pack(
@@ -285,7 +285,7 @@ def _pack(
     folder: Path,
     meter: _Meter,
 ) -> dict[str, str]:
-    """Write the whole archive to ``out``; return name -> sha256 of what went in."""
+    """Write the whole archive to ``out``; return name -> sha256 of what was compressed."""
     sevenzip.start(out)
     streams: list[PackedStream] = []
     digests: dict[str, str] = {}
@@ -349,16 +349,18 @@ def _compress(part: _Part, folder: Path, meter: _Meter, stop: threading.Event) -
 
 
 def _store(part: _Part, out: BinaryIO, meter: _Meter) -> _Packed:
-    """Copy one part into the archive as it is, hashing on the way in threads of their own."""
+    """Copy one part into the archive as it is: reading, checksum and writing each in a thread of its own.
+
+    It is hashed when it is read back: both cores have enough to do here, and then the digest is of what was written.
+    """
     (file,) = part.files
-    size_bytes, crc32, digest = 0, Crc32(), hashlib.sha256()
+    size_bytes, crc32 = 0, Crc32()
     with file.path.open("rb", buffering=0) as source:
-        for chunk in hashed_chunks(source, [digest, crc32]):
-            out.write(chunk)
+        for chunk in read_once(source, [crc32.update, out.write]):
             size_bytes += len(chunk)
             meter.add(len(chunk))
     packed = _Packed()
-    packed.add(file, size_bytes, crc32.value, digest.hexdigest())
+    packed.add(file, size_bytes, crc32.value)
     return packed
 
 
@@ -373,55 +375,76 @@ def _content(part: _Part, packed: _Packed, meter: _Meter) -> Iterator[bytes]:
                 digest.update(chunk)
                 meter.add(len(chunk))
                 yield chunk
-        packed.add(file, size_bytes, crc32, digest.hexdigest())
+        packed.add(file, size_bytes, crc32)
+        packed.sha256[file.name] = digest.hexdigest()
 
 
 # Proving and moving
 
 
-def _compare_digests(members: Mapping[str, str], expected: Mapping[str, str]) -> None:
-    for name, digest in expected.items():
-        if members.get(name) != digest:
-            raise DigestMismatch(
-                f"{name} is not the file that was to be packed",
-                why=f"its sha256 is {members.get(name)}, expected {digest}",
-                do="get it again",
-            )
+@dataclass(frozen=True, kw_only=True)
+class _Read:
+    """Digests of what was read back."""
+
+    whole: str
+    volumes: tuple[str, ...]
+    members: dict[str, str]
 
 
 def _read_back(
     paths: Sequence[Path],
     root_name: str,
-    digests: Mapping[str, str],
+    went_in: Mapping[str, str],
+    copies: Sequence[str],
+    pinned: Mapping[str, str],
     empty_folders: Sequence[str],
     meter: _Meter,
-    *,
-    trusted: Collection[str],
-) -> tuple[str, tuple[str, ...]]:
-    """Read the written archive and compare it with what went in; return its sha256 and that of each volume.
+) -> _Read:
+    """Read the written archive, compare it with what went in, and hash it.
 
-    trusted: stored members, whose digest and checksum were made of the very bytes that were written: they are only
-    hashed as part of the archive.
+    went_in: digests of what was compressed. copies: names of the stored members, in order. They are hashed in the pass
+    that hashes the archive; for those that are ``pinned``, that proves more than their checksum.
     """
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        hashed = pool.submit(_hash_files, paths)
-        missing = dict(digests)
-        with ArchiveReader(paths[0]) as archive:
-            for entry, content in archive.members(unread={f"{root_name}/{name}" for name in trusted}):
-                name = entry.name[len(root_name) + 1 :]
-                expected, digest = missing.pop(name, None), hashlib.sha256()
-                for chunk in content:
+    members = dict(went_in)
+    with ArchiveReader(paths[0]) as archive, ThreadPoolExecutor(max_workers=1) as pool:
+        copied = PieceDigests(_cuts_of_copies(archive))
+        hashed = pool.submit(_hash_archive, paths, lambda data: meter.add(copied.update(data)))
+        missing = {*went_in, *copies}
+        for entry, content in archive.members(unread={f"{root_name}/{name}" for name in copies if name in pinned}):
+            name = entry.name[len(root_name) + 1 :]
+            digest = hashlib.sha256()
+            for chunk in content:
+                if name in went_in:
                     digest.update(chunk)
                     meter.add(len(chunk))
-                if name in trusted:
-                    meter.add(entry.size_bytes)
-                if expected is None or (name not in trusted and expected != digest.hexdigest()):
-                    raise _not_the_tree(paths[0], entry.name)
-            if missing or [entry.name for entry in archive.folders] != [
-                f"{root_name}/{name}" for name in empty_folders
-            ]:
-                raise _not_the_tree(paths[0], next(iter(missing), "a folder"))
-        return hashed.result()
+            if name not in missing or (name in went_in and went_in[name] != digest.hexdigest()):
+                raise _not_the_tree(paths[0], entry.name)
+            missing.remove(name)
+        if missing or [entry.name for entry in archive.folders] != [f"{root_name}/{name}" for name in empty_folders]:
+            raise _not_the_tree(paths[0], min(missing, default="a folder"))
+        whole, volumes = hashed.result()
+        members.update(zip(copies, copied.digests, strict=True))
+        _compare_digests(archive, members, pinned)
+    return _Read(whole=whole, volumes=volumes, members=members)
+
+
+def _cuts_of_copies(archive: ArchiveReader) -> list[int]:
+    """Offsets between the stored streams, which lie side by side at the end."""
+    copies = [stream for stream in archive.streams if not stream.filters]
+    return [*(stream.offset for stream in copies[:1]), *(stream.offset + stream.size_bytes for stream in copies)]
+
+
+def _compare_digests(archive: ArchiveReader, members: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    """Raise DigestMismatch when ``members`` are not the ``expected`` ones, DamagedArchive when the disk is to blame."""
+    for name, digest in expected.items():
+        if members.get(name) != digest:
+            for _ in archive.members():  # compares the checksums of what was read before it was written
+                pass
+            raise DigestMismatch(
+                f"{name} is not the file that was to be packed",
+                why=f"its sha256 is {members.get(name)}, expected {digest}",
+                do="get it again",
+            )
 
 
 def _not_the_tree(path: Path, member: str) -> AuditFailed:
@@ -432,16 +455,14 @@ def _not_the_tree(path: Path, member: str) -> AuditFailed:
     )
 
 
-def _hash_files(paths: Sequence[Path]) -> tuple[str, tuple[str, ...]]:
-    """Return the sha256 of all ``paths`` together and of each; volumes are read once for both."""
-    whole, volumes = hashlib.sha256(), []
-    for path in paths:
-        volume = hashlib.sha256()
-        with path.open("rb", buffering=0) as file:
-            for _ in hashed_chunks(file, [volume, whole] if len(paths) > 1 else [volume]):
-                pass
-        volumes.append(volume.hexdigest())
-    return (whole.hexdigest() if len(paths) > 1 else volumes[0]), tuple(volumes)
+def _hash_archive(paths: Sequence[Path], taker: Taker) -> tuple[str, tuple[str, ...]]:
+    """Return the sha256 of all ``paths`` together and of each, read once and given to ``taker`` as well."""
+    with VolumeReader(paths) as source:
+        ends = list(itertools.accumulate(path.stat().st_size for path in paths))
+        from_start, volumes = PrefixDigests(sorted({ends[0], ends[-1]})), PieceDigests(ends)
+        for _ in read_once(source, [from_start.update, taker, *([volumes.update] if len(paths) > 1 else [])]):
+            pass
+    return from_start.digests[-1], (from_start.digests[0], *volumes.digests)
 
 
 def _move_into_place(paths: Sequence[Path], target: Path) -> tuple[Path, ...]:

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACK = "import sys; from pathlib import Path; from bundle.archive import write_archive\n"
 PACK += "print(write_archive(Path(sys.argv[1]), Path(sys.argv[2]), stored=['big.bin']).sha256)"
 VOLUME_BYTES = 64_000_000
+EMPTY = hashlib.sha256().hexdigest()
 
 
 @pytest.fixture
@@ -33,6 +34,10 @@ def tree(tmp_path: Path) -> Path:
     noise = hashlib.shake_256(b"noise").digest(100_000)
     extra = {"big.bin": noise, "中文/名字 (1).txt": "你好\n".encode() * 99, "empty.txt": b""}
     return seal(stage(tmp_path / "tree", extra))
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
@@ -98,7 +103,9 @@ def test_volumes_are_the_archive_cut_in_pieces(tmp_path: Path) -> None:
     cut = write_archive(tree, tmp_path / "cut.7z", stored=["model.bin"], volume_size=VOLUME_BYTES)
     assert [path.name for path in cut.paths] == ["cut.7z.001", "cut.7z.002", "cut.7z.003"]
     assert [path.stat().st_size for path in cut.paths[:-1]] == [VOLUME_BYTES] * 2
-    assert cut.sha256 == one.sha256
+    assert cut.sha256 == one.sha256 == hashlib.sha256(one.path.read_bytes()).hexdigest()
+    assert cut.volume_sha256 == tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in cut.paths)
+    assert cut.member_sha256 == one.member_sha256 == {name: digest(tree / name) for name in one.member_sha256}
     with VolumeReader(cut.paths) as joined:
         assert joined.size_bytes == one.size_bytes
     if shutil.which("7zz"):
@@ -135,6 +142,17 @@ def test_progress_counts_packing_and_reading_back(tree: Path, tmp_path: Path) ->
     assert seen[-1][0] == 2 * size_bytes
 
 
+def test_every_way_to_pack_a_member_gives_its_digest(tree: Path, tmp_path: Path) -> None:
+    digests = {name: digest(tree / name) for name, content in contents(tree).items() if content is not None}
+    assert write_archive(tree, tmp_path / "packed.7z").member_sha256 == digests
+    every = write_archive(tree, tmp_path / "stored.7z", stored=list(digests))
+    assert every.member_sha256 == digests
+    pinned = write_archive(tree, tmp_path / "pinned.7z", stored=list(digests), digests=digests)
+    assert pinned.sha256 == every.sha256
+    some = write_archive(tree, tmp_path / "a.7z", stored=["empty.txt", "big.bin"], digests={"empty.txt": EMPTY})
+    assert some.member_sha256 == digests
+
+
 @pytest.fixture
 def good(tree: Path, tmp_path: Path) -> Iterator[Path]:
     """A finished archive that every failure must leave as it is, and no rubbish beside it."""
@@ -159,16 +177,19 @@ def test_a_full_disk_leaves_the_previous_archive(tree: Path, good: Path, monkeyp
     assert caught.value.exit_code == 7
 
 
+@pytest.mark.parametrize("pinned", [False, True])
 def test_bytes_that_change_on_the_way_leave_the_previous_archive(
-    tree: Path, good: Path, monkeypatch: pytest.MonkeyPatch
+    tree: Path, good: Path, monkeypatch: pytest.MonkeyPatch, pinned: bool
 ) -> None:
     class Forgetful(archive_module.VolumeWriter):
         def write(self, data: Any) -> int:
-            return super().write(bytes(data).replace(b"\x55", b"\x54"))
+            return super().write(bytes(data).replace(b"U" * 1000, b"T" * 1000))
 
+    (tree / "big.bin").write_bytes(b"U" * 100_000)
+    digests = {"big.bin": digest(tree / "big.bin")} if pinned else {}
     monkeypatch.setattr(archive_module, "VolumeWriter", Forgetful)
-    with pytest.raises(AuditFailed, match="damaged"):
-        write_archive(tree, good, stored=["big.bin"])
+    with pytest.raises(AuditFailed, match=r"damaged at ChatGLM3_cpp/big\.bin"):
+        write_archive(tree, good, stored=["big.bin"], digests=digests)
 
 
 def test_a_file_that_grows_while_it_is_packed_is_refused(
@@ -225,9 +246,9 @@ def test_what_a_killed_build_left_is_cleared_away_and_a_running_one_is_not(tree:
 
 
 def test_a_model_that_is_not_the_expected_one_is_not_packed(tree: Path, good: Path) -> None:
-    digest = hashlib.sha256((tree / "big.bin").read_bytes()).hexdigest()
+    right = {"big.bin": digest(tree / "big.bin")}
     with pytest.raises(DigestMismatch, match=r"big\.bin is not the file") as caught:
         write_archive(tree, good, stored=["big.bin"], digests={"big.bin": "0" * 64})
     assert caught.value.exit_code == 4
-    write_archive(tree, tree.parent / "elsewhere" / "a.7z", stored=["big.bin"], digests={"big.bin": digest})
+    write_archive(tree, tree.parent / "elsewhere" / "a.7z", stored=["big.bin"], digests=right)
     shutil.rmtree(tree.parent / "elsewhere")
