@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bundle.archive import ArchiveInfo, write_archive
 from bundle.audit import AuditExpectations, audit_notes, audit_tree, names_of_this_machine, require_clean
 from bundle.components import bundle_provenance
+from bundle.disk import DISK_TROUBLE, disk_named
 from bundle.engine.build import build_engine, cached_wheels
 from bundle.engine.request import LEVELS, EngineInfo, EngineRequest, required_files
 from bundle.engine.stage import stage_engine
-from bundle.errors import SourceError, StorageError
+from bundle.errors import SourceError
 from bundle.layout import DOORS, HELP_FILE, SETTINGS_FILE
 from bundle.licences import collect_licenses
 from bundle.log import Log
@@ -32,6 +31,8 @@ from bundle.scratch import scratch_folder
 from bundle.sources import Sources
 from bundle.trim import trim_tree
 from bundle.verify import write_sums
+
+_DISK_ADVICE = "make room, or choose another folder with --output; nothing finished was lost"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ def assemble(plan: Plan, sources: Sources, log: Log) -> Build:
     Raises BundleError; downloads, compiled engines and the previous archive stay as they were.
     """
     require_cached(plan, sources)
-    with _disk_errors(plan), scratch_folder(plan.output, ".work-") as work:
+    with disk_named(plan.output, _DISK_ADVICE, only=DISK_TROUBLE), scratch_folder(plan.output, ".work-") as work:
         tree = work / plan.recipe.name
         (tree / "app").mkdir(parents=True)
         with log.step("Get Python"):
@@ -116,21 +117,6 @@ def require_cached(plan: Plan, sources: Sources) -> None:
         request = engine_request(plan, Path())
         wanted += [lock.get(need.name) for need in required_files(request) if not need.one_of]
     sources.require_cached(wanted)
-
-
-@contextlib.contextmanager
-def _disk_errors(plan: Plan) -> Iterator[None]:
-    """Turn a full or read-only disk into a sentence."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG):
-            raise
-        raise StorageError(
-            "the disk does not take the bundle",
-            why=str(error),
-            do=f"make room or choose another folder than {plan.output} with --output; nothing finished was lost",
-        ) from error
 
 
 def get_engine(plan: Plan, tree: Path, sources: Sources, log: Log) -> tuple[list[Path], str]:

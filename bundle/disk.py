@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import errno
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from bundle.errors import StorageError
 
+DISK_TROUBLE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENAMETOOLONG,
+)
+"""What a full, closed or unfit disk says; where much else is done, other errors are mistakes of ours."""
+
 
 @contextlib.contextmanager
-def disk_named(target: Path, do: str) -> Iterator[None]:
-    """Turn an OSError while ``target`` is written into a StorageError that says to ``do`` something."""
+def disk_named(target: Path, do: str, *, only: Container[int | None] | None = None) -> Iterator[None]:
+    """Turn an OSError while ``target`` is written into a StorageError that says to ``do`` something.
+
+    only: the numbers of the errors that are turned; all of them without it.
+    """
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{target} cannot be written", why=error.strerror or str(error), do=do) from error
+        if only is not None and error.errno not in only:
+            raise
+        why = error.strerror or str(error)
+        if error.filename and str(error.filename) != str(target):
+            why += f": {error.filename}"
+        raise StorageError(f"{target} cannot be written", why=why, do=do) from error

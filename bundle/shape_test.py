@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle import synthetic_tokenizer
+from bundle.disk import disk_named
 from bundle.errors import StorageError, UsageError
 from bundle.quantize.blocks import quantize_rows
 from oneclick.model_file import (
@@ -88,19 +89,18 @@ def write_random_model(
     header, kinds, proto = model_plan(shape, dtype, padded_vocab, sequence_length, header_version)
     voices = _voices(header, kinds, speech, padded_vocab)
     temporary = path.with_name(path.name + ".tmp")
-    try:
-        _check_space(path, expected_size(header))
-        with temporary.open("wb") as out:
-            out.write(pack_header(header) + proto)
-            for chunk in _tensors(header, voices, seed, weight_scale):
-                out.write(chunk)
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise StorageError(
-            f"{path.name} cannot be written", why=str(error), do="choose another folder, or make room"
-        ) from error
+    with disk_named(path, "choose another folder, or make room"):
+        try:
+            _check_space(path, expected_size(header))
+            with temporary.open("wb") as out:
+                out.write(pack_header(header) + proto)
+                for chunk in _tensors(header, voices, seed, weight_scale):
+                    out.write(chunk)
+            temporary.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
     return header
 
 

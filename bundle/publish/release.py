@@ -11,16 +11,16 @@ file carries a time, so the same archive makes the same folder and a second run 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bundle import manifest as manifests
+from bundle.disk import disk_named
 from bundle.errors import AuditFailed, StorageError
 from bundle.manifest import Manifest, digest_of
 from bundle.publish.contents import read_members
@@ -105,7 +105,7 @@ def make_release(
         **{name: notes.markdown(language).encode() for language, name in NOTES.items()},
         PAGE: render_page(release).encode(),
     }
-    with _disk_named(to):
+    with disk_named(to, "make room or choose another folder"):
         _write(to, [*report.paths, *patches], texts, _latest(release, manifest_bytes))
     return release
 
@@ -166,13 +166,3 @@ def _put(target: Path, data: bytes) -> None:
     partial = target.with_name(target.name + ".part")
     partial.write_bytes(data)
     partial.replace(target)
-
-
-@contextlib.contextmanager
-def _disk_named(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"the release cannot be written to {folder}", why=str(error), do="make room or choose another folder"
-        ) from error
