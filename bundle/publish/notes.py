@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bundle.diff import Change, component_changes
@@ -96,17 +96,68 @@ def _differences(before: Manifest, after: Manifest) -> Iterator[Words]:
     if before.files == after.files:
         yield "文件与上一版完全相同", "The files are the same as in the previous release"
         return
+    yield from _processors(before, after)
     changes = component_changes(before, after)
     kinds = {item["name"]: item.get("kind", "") for item in (*before.components, *after.components)}
     for change in changes:
         if kinds[change.name] in KINDS:
             zh, en = KINDS[kinds[change.name]]
             yield _titled(zh, _versions(change, "zh")), _titled(en, _versions(change, "en"))
+    yield from _python(before, after)
     yield from _own_files(before, after)
     yield from _libraries([change for change in changes if kinds[change.name] not in (*KINDS, "payload", "model")])
     yield from _models([change for change in changes if kinds[change.name] == "model"])
     sizes = human_bytes(_content_bytes(before)), human_bytes(_content_bytes(after))
     yield f"解压后 {sizes[0]} → {sizes[1]}", f"Unpacked {sizes[0]} → {sizes[1]}"
+
+
+def _processors(before: Manifest, after: Manifest) -> Iterator[Words]:
+    """What it means to whose PC that the engine's CPU levels are others."""
+    old, new = _levels(before), _levels(after)
+    if not old or not new:
+        return
+    for name in (name for name in old if name not in new):
+        usable = _names(level for level, requires in new.items() if requires <= old[name])
+        level = name.upper()
+        if usable:
+            yield (
+                f"{level} 处理器改用 {usable} 版引擎，会慢一些",
+                f"Processors with {level} now use the slower engine for {usable}",
+            )
+        else:
+            yield f"不再支持最高只有 {level} 的处理器", f"Processors with no more than {level} are no longer supported"
+    for name in (name for name in new if name not in old):
+        usable = _names(level for level, requires in old.items() if requires <= new[name])
+        level = name.upper()
+        if usable:
+            yield (
+                f"{level} 处理器有了专用引擎，比 {usable} 版快",
+                f"A faster engine than that for {usable} on processors with {level}",
+            )
+        else:
+            yield f"新增支持最高只有 {level} 的处理器", f"Processors with no more than {level} are supported now"
+
+
+def _levels(manifest: Manifest) -> dict[str, frozenset[str]]:
+    """CPU level -> what it requires of a processor; empty when the manifest does not say it as our builder does."""
+    try:
+        return {str(level["name"]): frozenset(level["requires"]) for level in manifest.build["engine"]["levels"]}
+    except (KeyError, TypeError):
+        return {}
+
+
+def _names(levels: Iterable[str]) -> str:
+    return "/".join(level.upper() for level in levels)
+
+
+def _python(before: Manifest, after: Manifest) -> Iterator[Words]:
+    """Python 3.10 for 3.11 is another thing than 3.10.10 for 3.10.11: compiled packages fit one of them only."""
+    old, new = ((str(manifest.build.get("python", "")).rpartition(".")[0]) for manifest in (before, after))
+    if old and new and old != new:
+        yield (
+            f"不再提供 Python {old}，换成 {new}：自己装进去的扩展包要重新安装",
+            f"Python {old} was dropped for {new}: packages that you added yourself have to be installed again",
+        )
 
 
 def _versions(change: Change, language: str) -> str:
