@@ -1,13 +1,14 @@
 """The engine against llama.cpp: prompt and decode speed of the Windows binaries on ChatGLM3-6B's shape.
 
-    python bench/engine.py                       all 28 layers (two files of 3.5 GB), prompts of 64, 256 and 1024
-    python bench/engine.py --quick               two layers, one prompt; a minute or two
-    python bench/engine.py --release-wheel FILE  also the official chatglm_cpp wheel for this Python
+    python bench/engine.py                       all 28 layers (two files of 3.5 GB), prompts of 64, 256 and 1024;
+                                                 30 minutes, with --rounds 1 12
+    python bench/engine.py --quick               two layers, one prompt; a minute
+    python bench/engine.py --release-wheel FILE  the official chatglm_cpp wheel, where it cannot be downloaded
 
 Weights are random. Ours is the compiled wheel in the bundle's Python (under Wine where this is not Windows), for both
 CPU levels and without OpenBLAS; llama.cpp is a pinned xllamacpp wheel on a model of the same shape and q4_0. They take
-turns (A B C A B C), each time in a process of its own; the ratios are of medians. Prints a table and JSON; exit
-code 1 where a goal is missed. Busy cores spoil the figures: the load before and after is printed.
+turns (A B C A B C), each time in a process of its own; the ratios are of medians. Prints a table; exit code 1 where a
+goal is missed. Busy cores spoil the figures: the load before and after is printed.
 """
 
 from __future__ import annotations
@@ -20,20 +21,22 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
+from bench.result import Row, finish, not_measured  # noqa: E402
+from bench.tools import LLAMA_PACKAGES, PEERS, Missing, environment  # noqa: E402
 from bundle.assemble import engine_request  # noqa: E402
 from bundle.cache import Cache, default_cache_dir  # noqa: E402
 from bundle.engine.build import build_engine  # noqa: E402
 from bundle.engine.request import LEVELS  # noqa: E402
 from bundle.engine.stage import stage_engine  # noqa: E402
+from bundle.errors import BundleError  # noqa: E402
 from bundle.log import Log  # noqa: E402
 from bundle.plan import resolve_plan  # noqa: E402
 from bundle.python_runtime import stage_python  # noqa: E402
@@ -41,13 +44,16 @@ from bundle.shape_test import SHAPES, write_random_model  # noqa: E402
 from bundle.sources import Sources  # noqa: E402
 from bundle.wine import WinePrefix, usable_locale  # noqa: E402
 
-PEERS = Path(__file__).with_name("peers")
-PEER_PACKAGES = ("xllamacpp==2026.10.11549", "gguf==0.19.0")
+MEASURE = PEERS / "measure_engine.py"
 LLAMA = "llama.cpp"
-OURS = "ours avx2"
+OURS, RELEASE = "ours avx2", "release"
 GOALS = {"decode": 1.0, "256": 1.2, "1024": 1.4}
 """Least ratio of ours to llama.cpp, for decoding and by prompt length."""
 CHUNKS = (64, 128, 256, 512)
+
+
+Run = Callable[[Path, Sequence[str]], Mapping[str, Any]]
+"""Runs a Windows Python with arguments and returns the measurement it printed."""
 
 
 @dataclass
@@ -78,8 +84,11 @@ def main() -> int:
     layers = 2 if options.quick else 28
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="bench-engine-") as temporary, windows() as run:
         place = Path(temporary)
-        engines = prepare_engines(place, options.release_wheel, without_openblas=not options.quick)
-        peer = prepare_peer(place, layers)
+        engines = prepare_engines(place, options.release_wheel, without_openblas=not options.quick, release=True)
+        try:
+            peer = prepare_peer(place, layers)
+        except Missing as error:
+            return finish([not_measured("prompts and decoding", LLAMA, str(error))])
         model = place / "model.bin"
         SHAPES["bench"] = replace(SHAPES["full"], num_layers=layers)
         write_random_model(model, "bench")
@@ -87,7 +96,7 @@ def main() -> int:
 
         def ours(engine: Path, prompts: Sequence[str], decode: int) -> Mapping[str, Any]:
             arguments = [str(engine), str(model), ",".join(prompts), str(decode), str(options.threads)]
-            return run(place / "python" / "python.exe", [str(PEERS / "measure_engine.py"), *arguments])
+            return run(place / "python" / "python.exe", [str(MEASURE), *arguments])
 
         figures = {name: Figures() for name in (LLAMA, *engines)}
         for _ in range(options.rounds or (1 if options.quick else 3)):
@@ -98,11 +107,16 @@ def main() -> int:
         chunks = (128,) if options.quick else CHUNKS
         sweep.add(ours(engines[OURS], [f"{length}:{c}" for length in lengths for c in (*chunks, 0) if c < length], 2))
         print(f"load {os.getloadavg()[0]:.1f}")
-    return report(figures, sweep, lengths)
+    return report(figures, sweep, lengths, f"{layers} of 28 layers")
 
 
-def prepare_engines(place: Path, release_wheel: Path | None, *, without_openblas: bool) -> dict[str, Path]:
-    """The bundle's Python in ``place``/python, and a folder for sys.path per engine (name -> folder)."""
+def prepare_engines(
+    place: Path, release_wheel: Path | None = None, *, without_openblas: bool = False, release: bool = False
+) -> dict[str, Path]:
+    """The bundle's Python in ``place``/python, and a folder for sys.path per engine (name -> folder).
+
+    ``release``: also the official wheel where it can be downloaded.
+    """
     log = Log()
     plan = resolve_plan(wheel="compile", output=place / "dist")
     sources = Sources(plan.recipe, plan.lock, Cache(default_cache_dir()), log)
@@ -124,21 +138,17 @@ def prepare_engines(place: Path, release_wheel: Path | None, *, without_openblas
         plain = replace(request, levels=("avx2",), openblas=False)
         wheels = build_engine(plain, sources.fetch, default_cache_dir(), log.line)
         engines["ours avx2, no OpenBLAS"] = stage("plain", wheels, "compile") / "avx2"
+    if release and release_wheel is None:
+        with suppress(BundleError):
+            release_wheel = sources.fetch_any(f"release@{plan.python}")[1]
     if release_wheel is not None:
-        engines["release"] = next(stage("release", [release_wheel], "release").glob("avx*"))
-    else:
-        print("release: not measured (no --release-wheel)")
+        engines[RELEASE] = next(stage("release", [release_wheel], "release").glob("avx*"))
     return engines
 
 
 def prepare_peer(place: Path, layers: int) -> Callable[[Sequence[int], int, int], Mapping[str, Any]]:
-    """Install llama.cpp, write its model, and return what measures it."""
-    environment = default_cache_dir() / "bench-llama-cpp"
-    python = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    uv = [sys.executable, "-m", "uv"]
-    if not python.is_file():
-        subprocess.run([*uv, "venv", "-q", "--python", sys.executable, str(environment)], check=True)
-    subprocess.run([*uv, "pip", "install", "-q", "--python", str(python), *PEER_PACKAGES], check=True)
+    """Install llama.cpp, write its model, and return what measures it. Raises Missing."""
+    python = environment("llama-cpp", LLAMA_PACKAGES)
     model, script = place / "model.gguf", str(PEERS / "llama_cpp.py")
     subprocess.run([str(python), script, "write", str(model), str(layers)], check=True)
 
@@ -151,7 +161,7 @@ def prepare_peer(place: Path, layers: int) -> Callable[[Sequence[int], int, int]
 
 
 @contextmanager
-def windows() -> Iterator[Callable[[Path, Sequence[str]], Mapping[str, Any]]]:
+def windows() -> Iterator[Run]:
     """Give what runs a Windows Python and returns its result: Windows itself, or Wine."""
 
     def on_windows(python: Path, arguments: Sequence[str]) -> Mapping[str, Any]:
@@ -181,33 +191,35 @@ def read_result(output: str) -> Mapping[str, Any]:
     return result
 
 
-def report(figures: Mapping[str, Figures], sweep: Figures, lengths: Sequence[int]) -> int:
+def report(figures: Mapping[str, Figures], sweep: Figures, lengths: Sequence[int], shape: str) -> int:
     """Print all figures and ratios; 1 when a goal is missed."""
-    names = [*map(str, lengths), "decode"]
-    print(f"\ntokens per second: minimum / median / maximum\n{'':24}" + "".join(f"{name:>22}" for name in names))
-    for engine, own in figures.items():
-        cells = [own.speeds.get(name, []) for name in names]
-        shown = [f"{min(c):.2f} / {median(c):.2f} / {max(c):.2f}" if c else "-" for c in cells]
-        memory = f"   {max(own.memory_mb):.0f} MB" if own.memory_mb else ""
-        print(f"{engine:24}" + "".join(f"{cell:>22}" for cell in shown) + memory)
+    rows, peer = [], figures[LLAMA]
+    for name, own in figures.items():
+        if name == LLAMA:
+            continue
+        build = "" if name == OURS else f", {name}"
+        for figure in (*map(str, lengths), "decode"):
+            what = "decoding" if figure == "decode" else f"prompt of {figure} tokens"
+            goal = f">= {GOALS[figure]}" if name == OURS and figure in GOALS else ""
+            speeds = own.speeds.get(figure, []), peer.speeds[figure]
+            # The engine as released refuses what its fixed memory does not hold.
+            note = "" if speeds[0] else "not measured: the engine refused"
+            rows.append(Row(f"{what}, {shape}{build}", LLAMA, "tokens/s", *speeds, goal, note))
+        rows.append(Row(f"memory besides the model, {shape}{build}", LLAMA, "MB", own.memory_mb, peer.memory_mb))
+    if RELEASE not in figures:
+        why = "the official wheel cannot be downloaded here; give --release-wheel FILE"
+        rows.append(not_measured(f"prompts and decoding, {shape}, {RELEASE}", LLAMA, why))
+    chunks: dict[str, dict[str, float]] = {}
+    for name, (speed,) in sweep.speeds.items():
+        length, _, size = name.partition(":")
+        if length == "decode":
+            continue
+        chunks.setdefault(length, {})[size or "all"] = speed
     print("\nours avx2, by chunk size (tokens per second)")
-    best = {}
-    for length in map(str, lengths):
-        sizes = {
-            name.partition(":")[2] or "all": value[0]
-            for name, value in sweep.speeds.items()
-            if name.partition(":")[0] == length
-        }
-        best[length] = max(sizes, key=lambda size: sizes[size])
+    for length, sizes in chunks.items():
         print(f"  {length:>5} tokens: " + ", ".join(f"{size}: {speed:.1f}" for size, speed in sizes.items()))
-    ratios = {name: median(figures[OURS].speeds[name]) / median(figures[LLAMA].speeds[name]) for name in names}
-    missed = [name for name, goal in GOALS.items() if name in ratios and ratios[name] < goal]
-    for name, ratio in ratios.items():
-        goal = f" (goal {GOALS[name]})" if name in GOALS else ""
-        print(f"ratio to llama.cpp, {name}: {ratio:.2f}{goal}{' MISSED' if name in missed else ''}")
-    results = {name: {**own.speeds, "memory_mb": own.memory_mb} for name, own in figures.items()}
-    print(json.dumps({"results": results, "chunks": sweep.speeds, "best_chunk": best, "ratios": ratios}))
-    return 1 if missed else 0
+    speeds = {name: own.speeds for name, own in figures.items()}
+    return finish(rows, {"shape": shape, "speeds": speeds, "chunks": chunks})
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-"""Our server against the engine's own ``chatglm_cpp.openai_api``, on the same engine and model.
+"""Our server against the engine's own ``chatglm_cpp.openai_api`` on the same engine and model, and llama.cpp's server.
 
-``python bench/server.py [--quick] [--turns 6]``: a growing conversation, about 45 new tokens a turn, greedy, streamed.
-Measured per turn: seconds to the first text (ratio ours/theirs; at most 0.3 from turn 3 on) and tokens per second after
-it (ratio at least 0.98); then how many requests of a list each server survives. Default: the exact shape of
-ChatGLM3-6B q4_0 with random weights (3.5 GB, written to a temporary folder); --layers 4: fewer of its 28 layers;
---quick: a small shape, for trying out. ``--archive FILE`` runs both under Wine out of a finished archive, with its
-Python and engine; without it both run on the engine compiled for this machine. Prints JSON (also to ``--json FILE``);
-exit code 1 where a goal is missed.
+``python bench/server.py [--quick] [--turns 6] [--rounds 1]``: a growing conversation, about 59 new tokens a turn,
+greedy, streamed. Measured per turn: seconds to the first text (ratio ours/theirs; at most 0.3 from turn 3 on) and
+tokens per second after it (ratio at least 0.98); then how many requests of a list each server survives. Default: the
+exact shape of ChatGLM3-6B q4_0 with random weights (3.5 GB, written to a temporary folder; 5 minutes); --layers 4:
+fewer of its 28 layers; --quick: two. Ours and upstream's run under Wine out of dist/ChatGLM3_cpp.7z (``--archive
+FILE``: another) with its Python and engine; ``--native``: on the engine compiled for this machine.
+
+llama.cpp's server runs natively on a model of the same sizes and is given prompts of as many tokens, as numbers, each
+one the prompt before, its answer and new ones; it keeps the prefix, as ours does. Exit code 1 where a goal is missed.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shutil
 import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -31,7 +35,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
 import requests  # noqa: E402
 
+from bench.result import Row, finish, not_measured  # noqa: E402
 from bench.startup import make_tutorial, workplace  # noqa: E402
+from bench.tools import LLAMA_PACKAGES, PEERS, Missing, environment, finished_archive, program  # noqa: E402
 from bundle.shape_test import SHAPES, write_random_model  # noqa: E402
 from oneclick.model_file import read_header, read_tokenizer  # noqa: E402
 from oneclick.server.chat_request import parse_chat  # noqa: E402
@@ -44,6 +50,7 @@ ANSWER_TOKENS = 24
 Messages = list[dict[str, str]]
 Start = Callable[[Path], AbstractContextManager[str]]
 """Starts a server with a model file and gives its address."""
+UPSTREAM, LLAMA = "chatglm_cpp.openai_api", "llama.cpp's server"
 FIRST_GOAL, FIRST_GOAL_FROM, DECODE_GOAL = 0.3, 3, 0.98
 
 SURVIVE: list[dict[str, Any]] = [
@@ -114,6 +121,51 @@ def their_turns(url: str, asked: list[Messages], tokens: list[int]) -> list[dict
         _, first_s, rate = ask(url, messages, min(count, 512) + ANSWER_TOKENS)
         figures.append({"first_s": first_s, "tokens_per_s": rate})
     return figures
+
+
+def llama_turns(url: str, tokens: list[int]) -> list[dict[str, float]]:
+    """Hold a conversation of as many tokens with llama.cpp's server."""
+    draw = random.Random(1)
+    ids: list[int] = []
+    figures = []
+    for count in tokens:
+        ids += [draw.randrange(300, 65000) for _ in range(count - len(ids))]
+        body = {"prompt": ids, "n_predict": ANSWER_TOKENS, "stream": True, "cache_prompt": True, "temperature": 0}
+        body |= {"ignore_eos": True, "return_tokens": True}
+        began = time.monotonic()
+        times: list[float] = []
+        answer: list[int] = []
+        with requests.post(f"{url}/completion", json=body, stream=True, timeout=1200) as response:
+            response.raise_for_status()
+            for line in response.iter_lines():
+                if line.startswith(b"data: {") and (new := json.loads(line[6:]).get("tokens")):
+                    times.append(time.monotonic())
+                    answer += new
+        rate = (len(answer) - 1) / (times[-1] - times[0])
+        figures.append({"first_s": times[0] - began, "tokens_per_s": rate})
+        ids = ids + answer
+    return figures
+
+
+@contextmanager
+def llama_server(folder: Path, layers: int) -> Iterator[str]:
+    """Run llama.cpp's server on a model of ChatGLM3-6B's sizes; give its address. Raises Missing."""
+    python, model = environment("llama-cpp", LLAMA_PACKAGES), folder / "model.gguf"
+    script = [str(python), str(PEERS / "llama_cpp.py")]
+    subprocess.run([*script, "write", str(model), str(layers)], check=True)
+    command = [*script, "serve", str(model), str(os.cpu_count() or 2)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        try:
+            if not address:
+                raise Missing("llama.cpp's server does not start")
+            yield address
+        finally:
+            process.kill()
+    model.unlink()
 
 
 def survived(start: Start, model: Path) -> int:
@@ -191,55 +243,95 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def compare(ours: Start, theirs: Start, model: Path, turns: int) -> tuple[list[dict[str, float]], dict[str, float]]:
-    """Return the figures of each turn and of decoding."""
+Conversation = list[dict[str, float]]
+"""Figures of each turn: first_s, tokens_per_s."""
+
+
+def compare(ours: Start, theirs: Start, model: Path, turns: int) -> tuple[Conversation, Conversation, list[int]]:
+    """Hold one conversation with each; return both and the length of each prompt in tokens."""
     with ours(model) as url:
         mine, asked = our_turns(url, turns)
     tokens = prompt_tokens(model, asked)
     with theirs(model) as url:
         others = their_turns(url, asked, tokens)
-    rows = [
-        {
-            "turn": index + 1,
-            "prompt_tokens": tokens[index],
-            "ours_first_s": round(one["first_s"], 3),
-            "theirs_first_s": round(other["first_s"], 3),
-            "first_ratio": round(one["first_s"] / other["first_s"], 3),
-        }
-        for index, (one, other) in enumerate(zip(mine, others, strict=True))
-    ]
-    rates = [statistics.median(figure["tokens_per_s"] for figure in figures) for figures in (mine, others)]
-    return rows, {"ours": round(rates[0], 2), "theirs": round(rates[1], 2), "ratio": round(rates[0] / rates[1], 3)}
+    return mine, others, tokens
+
+
+def report(
+    held: dict[str, list[Conversation]], tokens: list[int], shape: str, full: bool, why: dict[str, str]
+) -> list[Row]:
+    """The rows: server -> one conversation a round; ``why`` a server was not measured."""
+
+    def first(name: str, turn: int) -> list[float]:
+        return [conversation[turn]["first_s"] for conversation in held.get(name, [])]
+
+    def rate(name: str) -> list[float]:
+        return [statistics.median(turn["tokens_per_s"] for turn in some) for some in held.get(name, [])]
+
+    rows = []
+    for name in (UPSTREAM, LLAMA):
+        if name in why:
+            rows.append(not_measured(f"first token and tokens a second, {shape}", name, why[name]))
+            continue
+        judged = full and name == UPSTREAM
+        for turn, count in enumerate(tokens):
+            goal = f"<= {FIRST_GOAL}" if judged and turn + 1 >= FIRST_GOAL_FROM else ""
+            what = f"first token of turn {turn + 1} ({count} tokens), {shape}"
+            rows.append(Row(what, name, "s", first("ours", turn), first(name, turn), goal))
+        goal = f">= {DECODE_GOAL}" if judged else ""
+        rows.append(Row(f"tokens a second in the server, {shape}", name, "tokens/s", rate("ours"), rate(name), goal))
+    return rows
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a small shape, one thread")
-    parser.add_argument("--layers", type=int, default=SHAPES["full"].num_layers, help="of the full shape")
+    parser.add_argument("--quick", action="store_true", help="two layers")
+    parser.add_argument("--layers", type=int, default=0, help="of the full shape; default 28, with --quick 2")
     parser.add_argument("--turns", type=int, default=6)
-    parser.add_argument("--json", type=Path, help="also write the result to this file")
-    parser.add_argument("--archive", type=Path, help="run out of this archive under Wine")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--archive", type=Path, help="default: dist/ChatGLM3_cpp.7z, built where it is missing")
+    parser.add_argument("--native", action="store_true", help="on the engine compiled for this machine, without Wine")
     options = parser.parse_args()
-    pair = wine_pair(options.archive) if options.archive else native_pair(1 if options.quick else 0)
-    with tempfile.TemporaryDirectory() as folder, pair as (ours, theirs):
-        model, tiny = Path(folder, "model.bin"), Path(folder, "tiny.bin")
-        SHAPES["bench"] = replace(SHAPES["full"], num_layers=options.layers)
-        write_random_model(model, "small" if options.quick else "bench")
+    layers = options.layers or (2 if options.quick else SHAPES["full"].num_layers)
+    full = layers == SHAPES["full"].num_layers
+    shape = f"{layers} of 28 layers"
+    try:
+        if not options.native and os.name != "nt":
+            program("wine", "wine")
+    except Missing as error:
+        return finish([not_measured(f"first token and tokens a second, {shape}", UPSTREAM, str(error))])
+    pair = native_pair(0) if options.native else wine_pair(options.archive or finished_archive())
+    held: dict[str, list[Conversation]] = {"ours": [], UPSTREAM: [], LLAMA: []}
+    why: dict[str, str] = {}
+    with tempfile.TemporaryDirectory(prefix="bench-server-") as temporary, pair as (ours, theirs):
+        folder = Path(temporary)
+        model, tiny = folder / "model.bin", folder / "tiny.bin"
+        SHAPES["bench"] = replace(SHAPES["full"], num_layers=layers)
+        write_random_model(model, "bench")
         write_random_model(tiny, "tiny")
-        model_mb = model.stat().st_size // 1_000_000
-        turns, decode = compare(ours, theirs, model, options.turns)
+        tokens: list[int] = []
+        for _ in range(options.rounds):
+            mine, others, tokens = compare(ours, theirs, model, options.turns)
+            held["ours"].append(mine)
+            held[UPSTREAM].append(others)
         model.unlink()
-        alive = {"ours": survived(ours, tiny), "theirs": survived(theirs, tiny), "of": len(SURVIVE)}
-    late = [turn["first_ratio"] for turn in turns if turn["turn"] >= FIRST_GOAL_FROM]
-    reached = max(late) <= FIRST_GOAL and decode["ratio"] >= DECODE_GOAL and alive["ours"] == alive["of"]
-    shape = "small" if options.quick else f"ChatGLM3-6B q4_0, {options.layers} layers, {model_mb} MB"
-    system = "Wine" if options.archive else sys.platform
-    result = {"model": shape, "system": system, "turns": turns, "decode_tokens_per_s": decode, "survived": alive}
-    text = json.dumps({**result, "reached": reached}, indent=1)
-    print(text)
-    if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
-    return 0 if reached else 1
+        alive = [float(survived(start, tiny)) for start in (ours, theirs)]
+        try:
+            for _ in range(options.rounds):
+                with llama_server(folder, layers) as url:
+                    held[LLAMA].append(llama_turns(url, tokens))
+        except Missing as error:
+            why[LLAMA] = str(error)
+    rows = report(held, tokens, shape, full, why)
+    what = f"awkward requests survived, of {len(SURVIVE)}"
+    rows.append(Row(what, UPSTREAM, "", alive[:1], alive[1:], note="theirs on our patched engine"))
+    rows.append(Row("awkward requests survived", "", "", alive[:1], [], f">= {len(SURVIVE)}"))
+    turns = [
+        {"turn": turn + 1, "prompt_tokens": count}
+        | {name: statistics.median(one[turn]["first_s"] for one in some) for name, some in held.items() if some}
+        for turn, count in enumerate(tokens)
+    ]
+    return finish(rows, {"shape": shape, "system": "native" if options.native else "Wine", "turns": turns})
 
 
 if __name__ == "__main__":

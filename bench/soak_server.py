@@ -1,8 +1,8 @@
 """Random requests with random disconnects for minutes: does anything pile up?
 
 ``python bench/soak_server.py [--quick] [--minutes 5] [--requests 200]``: a server with a tiny model on our engine,
-clients that leave at any moment. Prints JSON: memory before and after in MB, growth in percent (at most 5), threads,
-queue, worker; exit code 1 when something piled up.
+clients that leave at any moment. Prints memory before and after in MB, its growth (at most 5 percent) and threads; exit
+code 1 when something piled up.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 import psutil  # noqa: E402
 import requests  # noqa: E402
 
+from bench.result import Row, finish  # noqa: E402
 from bundle.shape_test import write_random_model  # noqa: E402
 from tests.support.native_engine import native_engine  # noqa: E402
 from tests.support.server_processes import our_server  # noqa: E402
@@ -73,19 +74,21 @@ def rest(url: str) -> None:
     raise TimeoutError("the queue does not become empty")
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--requests", type=int, default=200)
-    parser.add_argument("--quick", action="store_true", help="one minute")
+    parser.add_argument("--quick", action="store_true", help="half a minute, 50 requests")
+    parser.add_argument("--rounds", type=int, default=1, help="so many times the requests and minutes")
     options = parser.parse_args()
-    minutes = min(options.minutes, 1) if options.quick else options.minutes
+    minutes, requests_count = (0.5, 50) if options.quick else (options.minutes, options.requests)
+    minutes, requests_count = minutes * options.rounds, requests_count * options.rounds
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder, "tiny.bin")
         write_random_model(model, "tiny")
         with our_server(model, native_engine(patched=True), threads=1) as (port, pid):
             url = f"http://127.0.0.1:{port}"
-            pause_s = minutes * 60 / options.requests
+            pause_s = minutes * 60 / requests_count
             with ThreadPoolExecutor(CLIENTS) as pool:
                 # Warm up: KV cache and scratch memory are touched once up to the longest request and the longest
                 # chunk, which the engine chooses when it has seen how fast it is; pools and allocator fill.
@@ -93,23 +96,30 @@ def main() -> None:
                 longest = {"messages": [message], "max_tokens": 400, "cache_prompt": False}
                 for _ in range(3):
                     requests.post(f"{url}/v1/chat/completions", json=longest, timeout=300).raise_for_status()
-                warm = options.requests // 4
+                warm = max(requests_count // 4, 25)
                 list(pool.map(lambda seed: one_client(port, seed), range(warm)))
                 rest(url)
                 before = figures(url, pid)
                 waiting = []
-                for seed in range(warm, warm + options.requests):
+                for seed in range(warm, warm + requests_count):
                     waiting.append(pool.submit(one_client, port, seed))
                     time.sleep(pause_s)
                 for future in waiting:
                     future.result()
             rest(url)
             after = figures(url, pid)
-    growth = {name: round(100 * (after[f"{name}_mb"] / before[f"{name}_mb"] - 1), 2) for name in ("server", "worker")}
-    print(json.dumps({"requests": options.requests, "before": before, "after": after, "growth_percent": growth}))
-    same = all(before[key] == after[key] for key in ("queue", "worker_pid", "server_threads", "worker_threads"))
-    sys.exit(0 if same and max(growth.values()) <= 5 else 1)
+    rows = []
+    for name in ("server", "worker"):
+        memory = [before[f"{name}_mb"]], [after[f"{name}_mb"]]
+        rows.append(Row(f"{name}'s memory before", "", "MB", memory[0], []))
+        rows.append(Row(f"{name}'s memory after {requests_count} requests", "", "MB", memory[1], []))
+        growth = 100 * (after[f"{name}_mb"] / before[f"{name}_mb"] - 1)
+        rows.append(Row(f"{name}'s growth", "", "%", [max(growth, 0.0)], [], "<= 5"))
+    kept = ("queue", "worker_pid", "server_threads", "worker_threads")
+    changed = [name for name in kept if before[name] != after[name]]
+    rows.append(Row("threads, queue and worker that changed", "", "", [len(changed)], [], "<= 0", ", ".join(changed)))
+    return finish(rows, {"before": before, "after": after})
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

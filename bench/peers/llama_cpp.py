@@ -2,6 +2,7 @@
 
     python bench/peers/llama_cpp.py write FILE LAYERS
     python bench/peers/llama_cpp.py measure FILE PROMPTS DECODE THREADS
+    python bench/peers/llama_cpp.py serve FILE THREADS    until stdin ends; prints its address
 
 Run by an environment with xllamacpp and gguf (bench/engine.py makes it). The file is a "llama" model: its products
 have ChatGLM3's sizes (the three parts of query_key_value and the two of the MLP lie apart), so both engines
@@ -89,20 +90,32 @@ def _add_vocabulary(writer, gguf) -> None:  # type: ignore[no-untyped-def]
     writer.add_add_bos_token(False)
 
 
-def measure(path: str, lengths: list[int], decode: int, threads: int) -> dict[str, object]:
-    """Tokens per second for each prompt length and for decoding; highest memory in MB."""
+def start(path: str, context: int, threads: int):  # type: ignore[no-untyped-def]
+    """llama.cpp's own server, which also listens on a port of 127.0.0.1 that was free."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
     params.model.path = path
-    params.n_ctx = max([*lengths, 64]) + decode + 64
+    params.n_ctx = context
     params.n_parallel = 1
     params.cpuparams.n_threads = threads
     params.cpuparams_batch.n_threads = threads
     params.n_gpu_layers = 0
     params.warmup = True
     params.verbosity = 0
-    server = xllamacpp.Server(params)
+    return xllamacpp.Server(params)
+
+
+def serve(path: str, threads: int) -> None:
+    """Serve with the context of ChatGLM3 until stdin ends."""
+    server = start(path, CONTEXT, threads)
+    print(server.listening_address, flush=True)
+    sys.stdin.read()
+
+
+def measure(path: str, lengths: list[int], decode: int, threads: int) -> dict[str, object]:
+    """Tokens per second for each prompt length and for decoding; highest memory in MB."""
+    server = start(path, max([*lengths, 64]) + decode + 64, threads)
     draw = random.Random(1)
 
     def complete(length: int, count: int) -> dict[str, float]:
@@ -130,6 +143,8 @@ def _peak_memory_mb() -> float | None:
 if __name__ == "__main__":
     if sys.argv[1] == "write":
         write(Path(sys.argv[2]), int(sys.argv[3]))
+    elif sys.argv[1] == "serve":
+        serve(sys.argv[2], int(sys.argv[3]))
     else:
         began = time.monotonic()
         result = measure(

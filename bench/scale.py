@@ -1,0 +1,151 @@
+"""How cost grows: with the model's size, the prompt's length, the number of files, and the size of the matrix.
+
+    python bench/scale.py            4 to all 28 layers, prompts of 64 to 4096, the bundle's files 10 times; 10 minutes
+    python bench/scale.py --quick    one to four layers, prompts of 64 to 1024, the packages three times; a minute
+
+Each table ends with the exponent of its last step: 1 means that twice as much takes twice as long. The engine is ours
+for AVX2, on Windows (under Wine elsewhere), with weights of the full width; prompts are evaluated in chunks of 256, as
+the server does, with two layers. Copies of files hold random bytes in place of their own: equal ones would cost the
+compressor nothing. The matrix is read and checked, not built. Nothing here is compared, so no row has a ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
+
+from bench.archive import unpack  # noqa: E402
+from bench.engine import MEASURE, OURS, Run, prepare_engines, windows  # noqa: E402
+from bench.result import Row, finish  # noqa: E402
+from bench.tools import finished_archive  # noqa: E402
+from bundle.archive import write_archive  # noqa: E402
+from bundle.matrix import NO_MODEL, read_matrix  # noqa: E402
+from bundle.recipe import read_recipe  # noqa: E402
+from bundle.shape_test import SHAPES, write_random_model  # noqa: E402
+
+Growth = list[tuple[float, list[float]]]
+"""Size -> seconds, one a round, in growing order."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="where the models are written (4 GB)")
+    options = parser.parse_args()
+    quick, rounds = options.quick, options.rounds
+    growths: dict[str, Growth] = {}
+    with tempfile.TemporaryDirectory(dir=options.folder, prefix="bench-scale-") as temporary:
+        place = Path(temporary)
+        with windows() as run:
+            engine = prepare_engines(place)[OURS]
+            growths |= model_sizes(place, engine, run, (1, 2, 4) if quick else (4, 7, 14, 28), rounds)
+            lengths = (64, 256, 1024) if quick else (64, 256, 1024, 2048, 4096)
+            growths |= prompt_lengths(place, engine, run, lengths, rounds)
+        growths |= file_counts(place, "app/packages" if quick else ".", (1, 3) if quick else (1, 10), rounds)
+        growths |= matrix_sizes(place, rounds)
+    rows = []
+    for name, growth in growths.items():
+        rows += [Row(f"{name}: {size:g}", "", "s", seconds, []) for size, seconds in growth]
+        rows.append(Row(f"{name}: exponent of the last step", "", "", [exponent(growth)], []))
+    return finish(rows, {"growth": growths})
+
+
+def exponent(growth: Growth) -> float:
+    """1 where the time grows as the size does, 2 where it grows with its square."""
+    (size, seconds), (larger, longer) = growth[-2:]
+    return math.log(statistics.median(longer) / statistics.median(seconds)) / math.log(larger / size)
+
+
+def measure(run: Run, place: Path, engine: Path, prompts: Sequence[str], decode: int) -> Mapping[str, Any]:
+    arguments = [str(engine), str(place / "model.bin"), ",".join(prompts), str(decode), str(os.cpu_count() or 2)]
+    return run(place / "python" / "python.exe", [str(MEASURE), *arguments])
+
+
+def write_model(place: Path, layers: int) -> None:
+    SHAPES["bench"] = replace(SHAPES["full"], num_layers=layers)
+    write_random_model(place / "model.bin", "bench")
+
+
+def model_sizes(place: Path, engine: Path, run: Run, layers: Sequence[int], rounds: int) -> dict[str, Growth]:
+    """A prompt of 256 tokens, and 16 tokens of an answer, by the number of layers."""
+    prompts: Growth = []
+    decodes: Growth = []
+    for count in layers:
+        write_model(place, count)
+        results = [measure(run, place, engine, ["256:0"], 16) for _ in range(rounds)]
+        prompts.append((count, [256 / result["prompts"]["256:0"] for result in results]))
+        decodes.append((count, [16 / result["decode"] for result in results]))
+    return {"prompt of 256 tokens, by layers": prompts, "16 tokens of an answer, by layers": decodes}
+
+
+def prompt_lengths(place: Path, engine: Path, run: Run, lengths: Sequence[int], rounds: int) -> dict[str, Growth]:
+    """Prompts in chunks of 256 as the server evaluates them, two layers."""
+    write_model(place, 2)
+    results = [measure(run, place, engine, [f"{length}:256" for length in lengths], 2) for _ in range(rounds)]
+    growth: Growth = [(n, [n / result["prompts"][f"{n}:256"] for result in results]) for n in lengths]
+    return {"prompt with two layers, by tokens": growth}
+
+
+def file_counts(place: Path, folder: str, times: Sequence[int], rounds: int) -> dict[str, Growth]:
+    """Writing and checking the archive, by how often the files of the bundle's ``folder`` are in it."""
+    tree = unpack(finished_archive(), place / "files") / folder
+    original = place / "original"
+    shutil.copytree(tree, original)
+    draw = random.Random(1)
+    growth: Growth = []
+    copies = 1
+    for wanted in times:
+        while copies < wanted:
+            for file in original.rglob("*"):
+                if file.is_file():
+                    copy = tree / f"copy{copies}" / file.relative_to(original)
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    copy.write_bytes(draw.randbytes(file.stat().st_size))
+            copies += 1
+        count = sum(path.is_file() for path in tree.rglob("*"))
+        seconds = []
+        for _ in range(rounds):
+            began = time.monotonic()
+            write_archive(tree, place / "scale.7z")
+            seconds.append(time.monotonic() - began)
+        growth.append((count, seconds))
+    return {"archive, by files": growth}
+
+
+def matrix_sizes(place: Path, rounds: int) -> dict[str, Growth]:
+    """Reading and checking a matrix, by the number of bundles in it."""
+    recipe = read_recipe("chatglm3")
+    pythons, models = list(recipe.python.versions), [NO_MODEL, *(model.id for model in recipe.models)]
+    growth: Growth = []
+    for some_pythons, some_models in ((pythons[:1], models[:1]), (pythons, models[:1]), (pythons, models)):
+        lists = {"recipe": ["chatglm3"], "python": some_pythons, "wheel": ["release", "compile"], "model": some_models}
+        path = place / "matrix.toml"
+        # A JSON list of plain strings is a TOML list too.
+        path.write_text("format = 1\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in lists.items()))
+        seconds = []
+        for _ in range(rounds):
+            began = time.monotonic()
+            entries = read_matrix(path)
+            seconds.append(time.monotonic() - began)
+        growth.append((len(entries), seconds))
+    return {"reading the matrix, by bundles": growth}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

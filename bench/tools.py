@@ -1,0 +1,66 @@
+"""What benchmarks need besides this repository: the finished archive, Debian's programs, other makers' packages."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bundle.cache import default_cache_dir
+
+ROOT = Path(__file__).resolve().parents[1]
+ARCHIVE = ROOT / "dist" / "ChatGLM3_cpp.7z"
+PEERS = Path(__file__).with_name("peers")
+
+
+LLAMA_PACKAGES = ("xllamacpp==2026.10.11549", "gguf==0.19.0")
+
+
+class Missing(Exception):
+    """Another program cannot be had; the text is what its rows say."""
+
+
+def finished_archive() -> Path:
+    """``dist/ChatGLM3_cpp.7z``; built first where it is missing (seconds with a full cache, 6 minutes without)."""
+    if not ARCHIVE.is_file():
+        print("dist/ has no archive: building it (python3 build.py --no-smoke)", flush=True)
+        command = [sys.executable, str(ROOT / "build.py"), "--no-smoke"]
+        subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+    return ARCHIVE
+
+
+def program(name: str, package: str, *others: str) -> str:
+    """The path of a program; installed from Debian where we may. ``others`` are names it goes by elsewhere."""
+    for tries_left in (1, 0):
+        found = next((path for one in (name, *others) if (path := shutil.which(one))), None)
+        if found:
+            return found
+        if tries_left and os.name == "posix" and os.geteuid() == 0 and shutil.which("apt-get"):
+            quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+            command = ["apt-get", "-qq", "install", "--yes", "--no-install-recommends", package]
+            subprocess.run(command, env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    raise Missing(f"{name} is not installed (Debian: apt install {package})")
+
+
+def environment(name: str, packages: Sequence[str]) -> Path:
+    """The Python of an environment that has ``packages`` (pinned); made once and kept in the builder's cache."""
+    digest = hashlib.sha256(" ".join((*packages, sys.version)).encode()).hexdigest()[:16]
+    folder = default_cache_dir() / "bench" / f"{name}-{digest}"
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    ready = folder / "ready"
+    if not ready.is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        uv = [sys.executable, "-m", "uv"]
+        install = [*uv, "pip", "install", "-q", "--python", str(python), *packages]
+        for command in ([*uv, "venv", "-q", "--python", sys.executable, str(folder)], install):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise Missing(
+                    f"{packages[0]} cannot be installed: {(done.stderr.strip() or 'no message').splitlines()[-1]}"
+                )
+        ready.touch()
+    return python
