@@ -12,8 +12,8 @@ from oneclick.server.slots import Slots, Span, extend_links, plan_chunks, plan_s
 CHUNK_TARGET_S = 12.0
 """A chunk of the prompt should take about this long: it is how long a cancelled request still holds the engine."""
 CHUNK_TOKENS = (128, 512)
-"""Shortest and longest chunk: below, the fixed cost of unpacking the weights for BLAS dominates (FACTS of the
-bench: 13.5 tokens/s in chunks of 128, 19.2 in chunks of 512); above, a chunk costs more memory, not less time."""
+"""Shortest and longest chunk. All types but q4_0 unpack their weights for BLAS in each chunk, and below that dominates
+(13.5 tokens/s in chunks of 128, 19.2 of 512; q4_0 is as fast from 32 on); above, a chunk costs memory, not less time."""
 BATCH_TOKENS = 32
 """From this many tokens on ggml evaluates a call as a batch; only such calls tell the speed of prompts."""
 
