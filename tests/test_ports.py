@@ -36,6 +36,16 @@ def test_a_fixed_port_that_is_taken_is_an_error() -> None:
             ports.take_port("127.0.0.1", port, fixed=True)
 
 
+def test_on_windows_the_port_is_nobody_elses_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SO_REUSEADDR, which uvicorn sets, would let a second program listen there as well."""
+    monkeypatch.setattr(ports.sys, "platform", "win32")
+    # An option that Linux knows and that is off by default stands for the one that only Windows has.
+    monkeypatch.setattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_KEEPALIVE, raising=False)
+    with ports.listen("127.0.0.1", 0) as listener:
+        assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR) == 0
+
+
 def test_a_port_that_windows_keeps_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(host: str, port: int) -> socket.socket:
         raise PermissionError(errno.EACCES, "forbidden")

@@ -221,6 +221,9 @@ def test_a_model_in_a_folder_with_chinese_and_spaces_loads(engine: Path, models:
     path.write_bytes(models("tiny").read_bytes())
     with WorkerClient(path, engine) as client:
         assert client.ready["event"] == "ready"
+        # On a Chinese Windows only a name relative to the model's folder reaches the file: see engine.loadable_name.
+        assert client.worker.pid is not None
+        assert psutil.Process(client.worker.pid).cwd() == str(folder)
 
 
 def test_what_native_code_prints_does_not_disturb_the_frames(engine: Path, models: Models, tmp_path: Path) -> None:

@@ -38,6 +38,18 @@ def test_addresses_have_the_real_port_and_are_copied_exactly(chat: ChatPage, cli
     expect(chat.page.get_by_role("tabpanel")).to_contain_text("chatglm3-6b")
 
 
+def test_what_keeps_a_program_from_connecting_is_said(chat: ChatPage) -> None:
+    open_tab(chat, "NextChat")
+    expect(chat.page.get_by_role("tabpanel")).to_contain_text("allowed_origins")
+    for words in ("http://", "不要用 localhost", "代理软件"):
+        expect(chat.page.get_by_role("dialog")).to_contain_text(words)
+
+
+def test_chatbox_is_told_to_take_the_compatible_interface(chat: ChatPage) -> None:
+    open_tab(chat, "Chatbox")
+    expect(chat.page.get_by_role("tabpanel")).to_contain_text("OpenAI API 兼容")
+
+
 def test_the_curl_line_works_as_it_is_copied(chat: ChatPage) -> None:
     open_tab(chat, "curl")
     chat.page.get_by_role("tabpanel").get_by_role("button", name="复制").click()

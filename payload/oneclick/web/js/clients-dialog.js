@@ -101,6 +101,6 @@ export function openClients() {
       tabs[index].focus();
     });
     choose(names[0]);
-    body.append(h("p", { class: "fine" }, t("clientsLead")), list, content);
+    body.append(h("p", { class: "fine" }, t("clientsLead")), list, content, h("p", { class: "fine" }, t("clientsTrouble")));
   }, { wide: true, name: "clients" });
 }

@@ -220,6 +220,7 @@ export default {
 
   // other programs
   clientsLead: "These programs can use the model on this computer too. Keep the black program window open while they do.",
+  clientsTrouble: "No connection? The address needs its http:// and 127.0.0.1, not localhost; a proxy program (Clash and others) must bypass this computer's own address.",
   rowHost: "API host",
   rowPath: "API path",
   rowEndpoint: "Endpoint",
@@ -233,7 +234,7 @@ export default {
   chatboxNote: "Older Chatbox: choose “OpenAI API” as provider, host and key as above, any model.",
   nextchat1: "In NextChat open Settings, choose OpenAI as provider and tick “Custom Endpoint”.",
   nextchat2: "Fill in what is below, then choose the model. Do not add /v1 to the endpoint.",
-  nextchatNote: "Use NextChat's desktop version: browsers do not let its web version reach programs on this computer.",
+  nextchatNote: "Use NextChat's desktop version. For its web version put its address into allowed_origins in 设置.toml, and choose Allow when the browser asks about the local network.",
   cherry1: "In Cherry Studio open Settings → Model Provider, press Add and choose the type OpenAI.",
   cherry2: "Fill in what is below, add the model with Manage or Add, then turn on the switch at the top right.",
   curl1: "Run this line in a command prompt (Windows 10 and later bring curl):",

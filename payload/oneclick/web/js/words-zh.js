@@ -220,6 +220,7 @@ export default {
 
   // 其他软件
   clientsLead: "下面这些软件也能用这台电脑上的模型。使用期间，黑色的程序窗口要开着。",
+  clientsTrouble: "连不上时：地址要带 http://，用 127.0.0.1，不要用 localhost；开着代理软件（Clash 等）的话，让它绕过本机地址。",
   rowHost: "API 主机（域名）",
   rowPath: "API 路径",
   rowEndpoint: "接口地址",
@@ -233,7 +234,7 @@ export default {
   chatboxNote: "旧版 Chatbox:AI 提供方选“OpenAI API”，API 域名和密钥同上，模型任选一个即可。",
   nextchat1: "打开 NextChat 的“设置”，模型服务商选“OpenAI”，勾选“自定义接口”。",
   nextchat2: "按下面填写，然后在“模型”里选它。接口地址后面不要加 /v1。",
-  nextchatNote: "请用 NextChat 的桌面版。网页版出于浏览器的安全限制，连不上本机程序。",
+  nextchatNote: "请用 NextChat 的桌面版。网页版要先把它的网址写进“设置.toml”的 allowed_origins，再在浏览器询问“访问本地网络”时点“允许”。",
   cherry1: "打开 Cherry Studio 的“设置 → 模型服务”，点“添加”，类型选“OpenAI”。",
   cherry2: "按下面填写，点“管理”或“添加”加入模型，再打开右上角的开关。",
   curl1: "在“命令提示符”里运行这一行（Windows 10 以上自带 curl）：",
