@@ -1,6 +1,6 @@
 """Our archive against 7-Zip's and fspack's on the same tree, one after the other; then who extracts it how fast.
 
-    python bench/archive.py                  the tree of dist/ChatGLM3_cpp.7z, which is built where it is missing
+    python bench/archive.py                  the tree of dist/ChatGLM3_cpp.7z, which is built first
     python bench/archive.py FOLDER           another tree
     python bench/archive.py --quick          one round
     python bench/archive.py --rounds 5       more rounds

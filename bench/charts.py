@@ -67,7 +67,7 @@ def first_token(server: Mapping[str, Any]) -> Any:
             axes.plot(turns, seconds, marker="o", color=COLOURS[colour], label=label)
     ticks = [f"{turn['turn']}\n{turn['prompt_tokens']} tokens" for turn in server["turns"]]
     axes.set_xticks(turns, ticks)
-    axes.set_ylim(bottom=0)
+    _from_zero(axes)
     axes.set_xlabel("turn of the conversation, length of its prompt")
     axes.set_ylabel("seconds to the first token")
     axes.set_title(f"Time to the first token ({server['shape']})", loc="left")
@@ -97,11 +97,15 @@ def prompt_speed(engine: Mapping[str, Any], scale: Mapping[str, Any]) -> Any:
     return figure
 
 
+def _from_zero(axes: Any) -> None:
+    axes.set_ylim(0, 1.08 * max(max(line.get_ydata()) for line in axes.get_lines()))
+
+
 def _lengths_axis(axes: Any, lengths: list[int]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(lengths, [str(length) for length in lengths])
     axes.minorticks_off()
-    axes.set_ylim(bottom=0)
+    _from_zero(axes)
     axes.set_xlabel("tokens in the prompt")
     axes.set_ylabel("tokens a second")
 

@@ -21,11 +21,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from bench.result import NOT_MEASURED, Row, read_rows, shown_ratio, spread  # noqa: E402
+from bench.result import NOT_MEASURED, Row, not_measured, read_rows, shown_ratio, spread  # noqa: E402
 from bench.run import OUTPUT, benchmark_python  # noqa: E402
 
 DOCS = ROOT / "docs"
 FIGURES = DOCS / "performance" / "figures.json"
+BEFORE = DOCS / "performance" / "before.json"
+"""What the worst figures were before they were mended, from the commits that did it."""
 FACTS = ("date", "commit", "cpu", "system", "python")
 Entry = Mapping[str, Any]
 """One benchmark's newest figures, with FACTS, command, quick and seconds."""
@@ -43,8 +45,9 @@ def main() -> int:
         return 1
     FIGURES.write_text(json.dumps(entries, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (DOCS / "performance" / "figures.md").write_text(all_figures(entries), encoding="utf-8")
+    parts = tables(entries, json.loads(BEFORE.read_text(encoding="utf-8")))
     page = DOCS / "PERFORMANCE.md"
-    page.write_text(filled(page.read_text(encoding="utf-8"), tables(entries)), encoding="utf-8")
+    page.write_text(filled(page.read_text(encoding="utf-8"), parts), encoding="utf-8")
     if not options.no_charts:
         draw = [benchmark_python(), "-m", "uv", "run", "--quiet", "--no-project", "--python", benchmark_python()]
         draw += ["--with-requirements", "bench/requirements.txt", "bench/charts.py"]
@@ -70,14 +73,14 @@ def newest(kept: Mapping[str, Entry], runs: Sequence[Mapping[str, Any]]) -> dict
     return {name: entries[name] for name in sorted(entries)}
 
 
-def tables(entries: Mapping[str, Entry]) -> dict[str, str]:
+def tables(entries: Mapping[str, Entry], before: Sequence[Mapping[str, Any]] = ()) -> dict[str, str]:
     """The generated parts of docs/PERFORMANCE.md by name."""
     judged = [(name, row) for name, entry in entries.items() for row in read_rows(entry["figures"]) if row.goal]
     missed = [f"{row.what} ({row.goal}, is {verdict_value(row)})" for _, row in judged if row.met is False]
     lines = ["| what | against | unit | ours | theirs | ratio | goal | by |", "|---|---|---|--:|--:|--:|---|---|"]
     lines += [table_line(row)[:-2] + f" | [{name}](performance/figures.md#{name}) |" for name, row in judged]
     lines += ["", f"Missed: {'; '.join(missed) or 'nothing'}."]
-    return {"summary": "\n".join(lines), "runs": runs_table(entries)}
+    return {"summary": "\n".join(lines), "worst": worst_table(entries, before), "runs": runs_table(entries)}
 
 
 def verdict_value(row: Row) -> str:
@@ -91,6 +94,22 @@ def table_line(row: Row) -> str:
     goal = f"**{row.goal} missed**" if row.met is False else row.goal
     sides = f"{spread(row.ours)} | {spread(row.theirs)} | {shown_ratio(row)}"
     return f"| {row.what} | {row.against} | {row.unit} | {sides} | {goal} |"
+
+
+def worst_table(entries: Mapping[str, Entry], before: Sequence[Mapping[str, Any]]) -> str:
+    """What was worst (BEFORE) beside what it is now."""
+    lines = [
+        "| what | against | before | ratio | now | ratio | what was done | commit |",
+        "|---|---|--:|--:|--:|--:|---|---|",
+    ]
+    for old in before:
+        rows = read_rows(entries[old["benchmark"]]["figures"]) if old["benchmark"] in entries else []
+        found = [row for row in rows if row.what.startswith(old["row"]) and row.against == old["against"]]
+        now = found[0] if found else not_measured(old["row"], old["against"], "")
+        value = f"{spread(now.ours)} {now.unit} | **{shown_ratio(now)}**" if now.ours else "– | –"
+        was = f"{old['before']} | {old['ratio']:.2f}"
+        lines.append(f"| {now.what} | {old['against']} | {was} | {value} | {old['done']} | {old['commit']} |")
+    return "\n".join(lines)
 
 
 def runs_table(entries: Mapping[str, Entry]) -> str:

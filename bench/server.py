@@ -289,7 +289,7 @@ def main() -> int:
     parser.add_argument("--layers", type=int, default=0, help="of the full shape; default 28, with --quick 2")
     parser.add_argument("--turns", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--archive", type=Path, help="default: dist/ChatGLM3_cpp.7z, built where it is missing")
+    parser.add_argument("--archive", type=Path, help="default: dist/ChatGLM3_cpp.7z, built first")
     parser.add_argument("--native", action="store_true", help="on the engine compiled for this machine, without Wine")
     options = parser.parse_args()
     layers = options.layers or (2 if options.quick else SHAPES["full"].num_layers)

@@ -221,7 +221,7 @@ def layouts(archive: Path, rounds: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("archive", nargs="?", type=Path, help="default: dist/ChatGLM3_cpp.7z, built where missing")
+    parser.add_argument("archive", nargs="?", type=Path, help="default: dist/ChatGLM3_cpp.7z, built first")
     parser.add_argument("--quick", action="store_true", help="2 starts of each")
     parser.add_argument("--rounds", type=int, default=0, help="default 7, with --quick 2")
     parser.add_argument("--layouts", action="store_true", help="compare sources, cache, .pyc and one zip")
