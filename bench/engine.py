@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
 from bench.result import Row, finish, not_measured  # noqa: E402
-from bench.tools import LLAMA_PACKAGES, PEERS, Missing, environment  # noqa: E402
+from bench.tools import LLAMA_PACKAGES, PEERS, Missing, environment, need_windows  # noqa: E402
 from bundle.assemble import engine_request  # noqa: E402
 from bundle.cache import Cache, default_cache_dir  # noqa: E402
 from bundle.engine.build import build_engine  # noqa: E402
@@ -80,6 +80,10 @@ def main() -> int:
     parser.add_argument("--release-wheel", type=Path, help="an official chatglm_cpp wheel for the bundle's Python")
     parser.add_argument("--folder", type=Path, help="where the models are written (8 GB)")
     options = parser.parse_args()
+    try:
+        need_windows()
+    except Missing as error:
+        return finish([not_measured("prompts and decoding", LLAMA, str(error))])
     lengths = (256,) if options.quick else (64, 256, 1024)
     layers = 2 if options.quick else 28
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="bench-engine-") as temporary, windows() as run:

@@ -53,9 +53,7 @@ def main() -> int:
     names = benchmarks()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; all without it")
-    parser.add_argument(
-        "--quick", action="store_true", help="small sizes: ten minutes, not an hour and a half"
-    )
+    parser.add_argument("--quick", action="store_true", help="small sizes: ten minutes, not an hour and a half")
     parser.add_argument("--rounds", type=int, default=0, help="of each benchmark; 1 makes the full sizes faster")
     parser.add_argument("--report", action="store_true", help="also write docs/PERFORMANCE.md (installs matplotlib)")
     options = parser.parse_args()

@@ -31,8 +31,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
 from bench.archive import unpack  # noqa: E402
 from bench.engine import MEASURE, OURS, Run, prepare_engines, windows  # noqa: E402
-from bench.result import Row, finish  # noqa: E402
-from bench.tools import finished_archive  # noqa: E402
+from bench.result import Row, finish, not_measured  # noqa: E402
+from bench.tools import Missing, finished_archive, need_windows  # noqa: E402
 from bundle.archive import write_archive  # noqa: E402
 from bundle.matrix import NO_MODEL, read_matrix  # noqa: E402
 from bundle.recipe import read_recipe  # noqa: E402
@@ -48,6 +48,10 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where the models are written (4 GB)")
     options = parser.parse_args()
+    try:
+        need_windows()
+    except Missing as error:
+        return finish([not_measured("growth", "", str(error))])
     quick, rounds = options.quick, options.rounds
     growths: dict[str, Growth] = {}
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="bench-scale-") as temporary:

@@ -37,7 +37,7 @@ import requests  # noqa: E402
 
 from bench.result import Row, finish, not_measured  # noqa: E402
 from bench.startup import make_tutorial, workplace  # noqa: E402
-from bench.tools import LLAMA_PACKAGES, PEERS, Missing, environment, finished_archive, program  # noqa: E402
+from bench.tools import LLAMA_PACKAGES, PEERS, Missing, environment, finished_archive, need_windows  # noqa: E402
 from bundle.shape_test import SHAPES, write_random_model  # noqa: E402
 from oneclick.model_file import read_header, read_tokenizer  # noqa: E402
 from oneclick.server.chat_request import parse_chat  # noqa: E402
@@ -296,8 +296,8 @@ def main() -> int:
     full = layers == SHAPES["full"].num_layers
     shape = f"{layers} of 28 layers"
     try:
-        if not options.native and os.name != "nt":
-            program("wine", "wine")
+        if not options.native:
+            need_windows()
     except Missing as error:
         return finish([not_measured(f"first token and tokens a second, {shape}", UPSTREAM, str(error))])
     pair = native_pair(0) if options.native else wine_pair(options.archive or finished_archive())

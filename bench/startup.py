@@ -33,8 +33,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
-from bench.result import Row, finish  # noqa: E402
-from bench.tools import finished_archive  # noqa: E402
+from bench.result import Row, finish, not_measured  # noqa: E402
+from bench.tools import Missing, finished_archive, need_windows  # noqa: E402
 from bundle.shape_test import write_random_model  # noqa: E402
 from bundle.wine import WindowsProgram, WinePrefix  # noqa: E402
 from tests.support.upstream import convert_script  # noqa: E402
@@ -226,6 +226,10 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=0, help="default 7, with --quick 2")
     parser.add_argument("--layouts", action="store_true", help="compare sources, cache, .pyc and one zip")
     options = parser.parse_args()
+    try:
+        need_windows()
+    except Missing as error:
+        return finish([not_measured("double-click", BAT, str(error))])
     rounds = options.rounds or (2 if options.quick else 7)
     archive = options.archive or finished_archive()
     if options.layouts:

@@ -38,16 +38,25 @@ def finished_archive() -> Path:
 
 
 def program(name: str, package: str, *others: str) -> str:
-    """The path of a program; installed from Debian where we may. ``others`` are names it goes by elsewhere."""
+    """The path of a program; where we may, Debian's ``package`` (or several) is installed. Raises Missing.
+
+    ``others`` are names it goes by elsewhere.
+    """
     for tries_left in (1, 0):
         found = next((path for one in (name, *others) if (path := shutil.which(one))), None)
         if found:
             return found
         if tries_left and os.name == "posix" and os.geteuid() == 0 and shutil.which("apt-get"):
             quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-            command = ["apt-get", "-qq", "install", "--yes", "--no-install-recommends", package]
+            command = ["apt-get", "-qq", "install", "--yes", "--no-install-recommends", *package.split()]
             subprocess.run(command, env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     raise Missing(f"{name} is not installed (Debian: apt install {package})")
+
+
+def need_windows() -> None:
+    """Raise Missing where neither Windows nor Wine is."""
+    if os.name != "nt":
+        program("wine", "wine wine64")
 
 
 def environment(name: str, packages: Sequence[str]) -> Path:
