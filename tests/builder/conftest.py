@@ -16,17 +16,10 @@ from bundle.lock import Lock, PinnedFile
 from bundle.log import Log
 from bundle.recipe import Mirror, Recipe, read_recipe
 from bundle.sources import Sources
-from oneclick import messages
 from tests.support.bad_server import BadServer
+from tests.support.language import english  # noqa: F401 - a fixture of all tests here
 
 DATA = bytes(range(256)) * 400
-
-
-@pytest.fixture(autouse=True)
-def english() -> Iterator[None]:
-    messages.set_language("en")
-    yield
-    messages.set_language("auto")
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from oneclick import messages
 from oneclick.download import DownloadResult, Event, Progress, RemoteFile, Source, Tuning, download
 from tests.support.bad_server import BadServer
+from tests.support.language import english  # noqa: F401 - a fixture of all tests here
 
 KIB = 1024
 TUNING = Tuning(
@@ -30,13 +30,6 @@ TUNING = Tuning(
     tick_s=0.02,
     reserve_bytes=0,
 )
-
-
-@pytest.fixture(autouse=True)
-def english() -> Iterator[None]:
-    messages.set_language("en")
-    yield
-    messages.set_language("auto")
 
 
 @pytest.fixture

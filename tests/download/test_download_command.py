@@ -9,7 +9,7 @@ import math
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,19 +38,6 @@ from tests.support.bad_server import BadServer, ok, status
 HEADER = bytes.fromhex("67676d6c03000000010000000200000000fe000000100000200000001c0000008035000000200000")
 DATA = HEADER + random.Random(6).randbytes(300_000)
 GIB = 1 << 30
-
-
-@pytest.fixture(autouse=True)
-def english() -> Iterator[None]:
-    messages.set_language("en")
-    yield
-    messages.set_language("auto")
-
-
-@pytest.fixture
-def server() -> Iterator[BadServer]:
-    with BadServer() as running:
-        yield running
 
 
 def entry(model_id: str, file_name: str, data: bytes, url: str, **more: Any) -> dict[str, Any]:

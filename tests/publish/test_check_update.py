@@ -14,20 +14,13 @@ import pytest
 
 from bundle.patch import make_patch
 from bundle.publish.release import make_release
-from oneclick import messages
 from oneclick.check_update import run_check_update
 from oneclick.console import Console
 from oneclick.errors import OneClickError
 from oneclick.folder import BundleFolder
 from tests.publish.releases import RECIPE, archive_of, bundle_json
+from tests.support.language import english  # noqa: F401 - a fixture of all tests here
 from tests.support.wine import extract
-
-
-@pytest.fixture(autouse=True)
-def english() -> Iterator[None]:
-    messages.set_language("en")
-    yield
-    messages.set_language("auto")
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -7,7 +7,7 @@ import hashlib
 import http.server
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -161,17 +161,22 @@ class Server(http.server.ThreadingHTTPServer):
 @contextlib.contextmanager
 def serving(host: Host) -> Iterator[Host]:
     """Serve ``host`` until the block ends; its ``url`` is set."""
-    server = Server(host)
-    host.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
+    with Server(host) as server, running(host, server.server_port, server.serve_forever, server.shutdown):
+        yield host
+
+
+@contextlib.contextmanager
+def running(host: Host, port: int, serve: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]:
+    """Call ``serve`` in a thread until the block ends; ``stop`` makes it return."""
+    host.url = f"http://127.0.0.1:{port}"
+    thread = threading.Thread(target=serve)
     thread.start()
     try:
-        yield host
+        yield
     finally:
         host.faults.go_on.set()
-        server.shutdown()
+        stop()
         thread.join()
-        server.server_close()
 
 
 def reply(data: Any, status: int = 200) -> tuple[int, dict[str, str], bytes]:

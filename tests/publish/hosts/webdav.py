@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +11,7 @@ from cheroot.wsgi import Server
 from wsgidav.fs_dav_provider import FileResource, FilesystemProvider
 from wsgidav.wsgidav_app import WsgiDAVApp
 
-from tests.publish.hosts.host import TOKEN, Faults, Host
+from tests.publish.hosts.host import TOKEN, Faults, Host, running
 
 UNFINISHED = ".part"
 
@@ -115,12 +114,5 @@ def serving_webdav(folder: Path) -> Iterator[WebDavHost]:
     host = WebDavHost(folder)
     server = Server(("127.0.0.1", 0), host, numthreads=4)
     server.prepare()
-    host.url = f"http://127.0.0.1:{server.bind_addr[1]}"
-    thread = threading.Thread(target=server.serve)
-    thread.start()
-    try:
+    with running(host, server.bind_addr[1], server.serve, server.stop):
         yield host
-    finally:
-        host.faults.go_on.set()
-        server.stop()
-        thread.join()
