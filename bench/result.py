@@ -62,7 +62,9 @@ def spread(values: Sequence[float]) -> str:
 
 
 def number(value: float) -> str:
-    """Three figures that count: 0.123, 1.23, 12.3, 1234."""
+    """Three figures that count: 0.123, 1.23, 12.3, 1234; a count as it is."""
+    if value == int(value):
+        return str(int(value))
     for limit, places in ((1, 3), (10, 2), (100, 1)):
         if abs(value) < limit:
             return f"{value:.{places}f}"
