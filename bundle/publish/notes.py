@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bundle.diff import Change, component_changes
@@ -26,6 +26,15 @@ LAUNCHERS: Words = ("双击用的 .bat 文件有改动", "The .bat files changed
 OTHERS: Words = ("其他文件有改动", "Other files changed")
 KINDS: Mapping[str, Words] = {"python": ("Python", "Python"), "engine": ("聊天引擎", "Engine")}
 """Kinds of component that get a line of their own."""
+LEVEL_DROPPED: tuple[Words, Words] = (
+    ("{0} 处理器改用 {1} 版引擎，会慢一些", "Processors with {0} now use the slower engine for {1}"),
+    ("不再支持最高只有 {0} 的处理器", "Processors with no more than {0} are no longer supported"),
+)
+LEVEL_ADDED: tuple[Words, Words] = (
+    ("{0} 处理器有了专用引擎，比 {1} 版快", "A faster engine than that for {1} on processors with {0}"),
+    ("新增支持最高只有 {0} 的处理器", "Processors with no more than {0} are supported now"),
+)
+"""A CPU level, and the others on which its processors could run as well; then without such others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,26 +125,12 @@ def _processors(before: Manifest, after: Manifest) -> Iterator[Words]:
     old, new = _levels(before), _levels(after)
     if not old or not new:
         return
-    for name in (name for name in old if name not in new):
-        usable = _names(level for level, requires in new.items() if requires <= old[name])
-        level = name.upper()
-        if usable:
-            yield (
-                f"{level} 处理器改用 {usable} 版引擎，会慢一些",
-                f"Processors with {level} now use the slower engine for {usable}",
-            )
-        else:
-            yield f"不再支持最高只有 {level} 的处理器", f"Processors with no more than {level} are no longer supported"
-    for name in (name for name in new if name not in old):
-        usable = _names(level for level, requires in old.items() if requires <= new[name])
-        level = name.upper()
-        if usable:
-            yield (
-                f"{level} 处理器有了专用引擎，比 {usable} 版快",
-                f"A faster engine than that for {usable} on processors with {level}",
-            )
-        else:
-            yield f"新增支持最高只有 {level} 的处理器", f"Processors with no more than {level} are supported now"
+    for here, there, sentences in ((old, new, LEVEL_DROPPED), (new, old, LEVEL_ADDED)):
+        for name in here:
+            if name not in there:
+                others = "/".join(level.upper() for level, requires in there.items() if requires <= here[name])
+                zh, en = sentences[0 if others else 1]
+                yield zh.format(name.upper(), others), en.format(name.upper(), others)
 
 
 def _levels(manifest: Manifest) -> dict[str, frozenset[str]]:
@@ -144,10 +139,6 @@ def _levels(manifest: Manifest) -> dict[str, frozenset[str]]:
         return {str(level["name"]): frozenset(level["requires"]) for level in manifest.build["engine"]["levels"]}
     except (KeyError, TypeError):
         return {}
-
-
-def _names(levels: Iterable[str]) -> str:
-    return "/".join(level.upper() for level in levels)
 
 
 def _python(before: Manifest, after: Manifest) -> Iterator[Words]:
