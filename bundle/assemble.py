@@ -78,9 +78,9 @@ def assemble(plan: Plan, sources: Sources, log: Log) -> Build:
             stage_payload(plan, tree, engine, python_exact)
             model_name = stage_model(plan, tree, sources)
             models = {model_name: _model_digest(plan, tree / model_name)} if model_name else {}
-            trim_tree(tree, plan.recipe.trim)
+            trimmed = trim_tree(tree, plan.recipe.trim_of(plan.python))
         with log.step("Say what is in it"):
-            provenance = bundle_provenance(plan, tree, wheels, engine_wheels, engine, python_exact)
+            provenance = bundle_provenance(plan, tree, wheels, engine_wheels, engine, python_exact, trimmed)
             collect_licenses(tree, provenance.components)
             write_sbom(tree, provenance)
             write_manifest(tree, provenance, models)

@@ -16,6 +16,7 @@ from bundle.layout import DOORS, HELP_FILE, SETTINGS_FILE
 from bundle.lock import PinnedFile
 from bundle.plan import ROOT, Plan
 from bundle.provenance import Component, Provenance, wheel_component
+from bundle.trim import Trimmed
 from bundle.vendor_web import VENDOR, read_pins
 
 ENGINE_LICENCES = "licenses/engine"
@@ -33,6 +34,7 @@ def bundle_provenance(
     engine_wheels: list[Path],
     engine: EngineInfo,
     python_exact: str,
+    trimmed: Trimmed,
 ) -> Provenance:
     """Return everything manifest, SBOM and licences say about the bundle staged in ``tree``.
 
@@ -54,6 +56,7 @@ def bundle_provenance(
             "recipe": {"name": plan.recipe.path.name, "sha256": file_sha256(plan.recipe.path)},
             "lock": {"name": plan.recipe.lock_path.name, "sha256": file_sha256(plan.recipe.lock_path)},
             "python": python_exact,
+            "trimmed": trimmed.to_json(),
             "engine": engine.to_json(),
             "tools": _tools(engine),
             **({"model": plan.model.id} if plan.model else {}),

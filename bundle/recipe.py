@@ -109,6 +109,10 @@ class Trim:
     path: str
     """Glob, relative to the bundle folder."""
     why: str
+    members: tuple[str, ...] = ()
+    """Globs (``*`` crosses folders) of what is left out of ``path``, a zip; empty: ``path`` itself is left out."""
+    python: str = ""
+    """The only Python of which this is known, such as ``3.10``; empty: every one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +131,16 @@ class Recipe:
     models: tuple[Model, ...]
     release: Release = Release()
     trim: tuple[Trim, ...] = ()
+    """See ``trim_of``."""
     path: Path = field(default=Path(), metadata={"internal": True})
 
     @property
     def lock_path(self) -> Path:
         return self.path.with_suffix(".lock")
+
+    def trim_of(self, python: str) -> tuple[Trim, ...]:
+        """What is left out of a bundle with this minor version of Python."""
+        return tuple(trim for trim in self.trim if trim.python in ("", python))
 
     def model(self, model_id: str) -> Model:
         """Return the catalogue's entry ``model_id``; UsageError names the nearest one."""
@@ -260,6 +269,7 @@ def _check_choices(recipe: Recipe, path: Path) -> None:
         ("Python", recipe.python.default, list(recipe.python.versions)),
         ("wheel", recipe.engine.wheel, ["auto", "release", "compile"]),
         ("model", recipe.default_model, [model.id for model in recipe.models]),
+        *(("Python", trim.python, list(recipe.python.versions)) for trim in recipe.trim if trim.python),
         *(("CPU level", level, ["avx2", "avx"]) for level in recipe.engine.cpu),
     ]
     for kind, got, known in choices:

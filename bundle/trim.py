@@ -2,31 +2,86 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
+from bundle.cache import file_sha256
 from bundle.errors import UsageError
 from bundle.names import member_problem
+from bundle.python_runtime import restore_uncompressed
 from bundle.recipe import Trim
 
 
-def trim_tree(tree: Path, trims: Iterable[Trim]) -> list[str]:
-    """Delete the files of ``tree`` that ``trims`` name; return their names, sorted.
+@dataclass(frozen=True)
+class TrimmedZip:
+    """A zip of which members were left out."""
+
+    sha256: str
+    """Digest of the zip with all its members, written as ``restore_uncompressed`` does."""
+    members: list[str] = field(default_factory=list)
+    """Names of those that are gone, sorted."""
+
+
+@dataclass(frozen=True)
+class Trimmed:
+    """What was left out of a bundle."""
+
+    files: list[str] = field(default_factory=list)
+    """Names in the bundle, sorted."""
+    zips: dict[str, TrimmedZip] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, object]:
+        """What the manifest says, so that anybody can compare the rest with what its makers publish."""
+        zips = {name: {"sha256": zipped.sha256, "without": zipped.members} for name, zipped in self.zips.items()}
+        return {"files": self.files, "zips": zips}
+
+
+def trim_tree(tree: Path, trims: Iterable[Trim]) -> Trimmed:
+    """Delete what ``trims`` name: files of ``tree``, or members of zips in it.
 
     Raises UsageError for a glob that matches nothing: a file that moved would come back into the bundle unseen.
     """
-    removed = []
+    trimmed = Trimmed()
     for trim in trims:
-        if member_problem(trim.path.replace("*", "x").replace("?", "x").replace("[", "x").replace("]", "x")):
-            raise _useless(trim, "it is no path inside the bundle")
+        if member_problem(trim.path.translate(_WITHOUT_GLOB)):
+            raise _useless(trim.path, "it is no path inside the bundle")
         files = [path for path in tree.glob(trim.path) if path.is_file()]
         if not files:
-            raise _useless(trim, "no file in the bundle has this name")
+            raise _useless(trim.path, "no file in the bundle has this name")
         for path in files:
-            path.unlink()
-            removed.append(path.relative_to(tree).as_posix())
-    return sorted(removed)
+            name = path.relative_to(tree).as_posix()
+            if trim.members:
+                known = trimmed.zips.setdefault(name, TrimmedZip(file_sha256(path)))
+                known.members[:] = sorted({*known.members, *_trim_zip(path, trim)})
+            else:
+                path.unlink()
+                trimmed.files.append(name)
+    trimmed.files.sort()
+    return trimmed
 
 
-def _useless(trim: Trim, why: str) -> UsageError:
-    return UsageError(f"the recipe trims {trim.path!r}, which cannot be", why=why, do="correct or remove that [[trim]]")
+_WITHOUT_GLOB = str.maketrans("*?[]", "xxxx")
+
+
+def _trim_zip(path: Path, trim: Trim) -> set[str]:
+    """Rewrite the zip ``path`` without what ``trim`` names; return the names of the members that are gone."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile:
+        raise _useless(trim.path, "it is no zip, so it has no members") from None
+    gone: set[str] = set()
+    for glob in trim.members:
+        found = {name for name in names if fnmatchcase(name, glob)}
+        if not found:
+            raise _useless(f"{trim.path}/{glob}", "no member of the zip has this name")
+        gone |= found
+    restore_uncompressed(path, keep=lambda name: name not in gone)
+    return gone
+
+
+def _useless(what: str, why: str) -> UsageError:
+    return UsageError(f"the recipe trims {what!r}, which cannot be", why=why, do="correct or remove that [[trim]]")
