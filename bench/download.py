@@ -97,7 +97,8 @@ def compare(folder: Path, cases: list[Network], rounds: int) -> int:
             if name in why:
                 rows.append(not_measured(what, name, why[name]))
                 continue
-            rows.append(Row(what, name, "s", seconds["ours"], seconds[name], goal))
+            note = "one connection, nothing checked" if name == "curl" else ""
+            rows.append(Row(what, name, "s", seconds["ours"], seconds[name], goal, note))
         if "aria2c" in runs:
             cpu = [run.cpu_s for run in runs["ours"]], [run.cpu_s for run in runs["aria2c"]]
             sync = [run.sync_s for run in runs["ours"]], [run.sync_s for run in runs["aria2c"]]

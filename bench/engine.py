@@ -222,8 +222,8 @@ def report(figures: Mapping[str, Figures], sweep: Figures, lengths: Sequence[int
     print("\nours avx2, by chunk size (tokens per second)")
     for length, sizes in chunks.items():
         print(f"  {length:>5} tokens: " + ", ".join(f"{size}: {speed:.1f}" for size, speed in sizes.items()))
-    speeds = {name: own.speeds for name, own in figures.items()}
-    return finish(rows, {"shape": shape, "speeds": speeds, "chunks": chunks})
+    every = {name: own.speeds for name, own in figures.items()}
+    return finish(rows, {"shape": shape, "speeds": every, "chunks": chunks})
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "build" / "bench"
@@ -67,7 +68,7 @@ def main() -> int:
         *(["--quick"] if options.quick else []),
         *(["--rounds", str(options.rounds)] if options.rounds else []),
     ]
-    results: list[dict[str, object]] = []
+    results: list[dict[str, Any]] = []
     stem = OUTPUT / datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d-%H%M%S")
     for name in options.names or names:
         results.append(run(python, name, arguments))
@@ -118,7 +119,7 @@ def busy_percent() -> float | None:
     return round(100 * (1 - (idle_later - idle) / max(total_later - total, 1)), 0)
 
 
-def run(python: str, name: str, arguments: list[str]) -> dict[str, object]:
+def run(python: str, name: str, arguments: list[str]) -> dict[str, Any]:
     """Run one benchmark, show its output as it comes, and return it."""
     command = [python, f"bench/{name}.py", *arguments]
     shown = " ".join(["python", *command[1:]])
@@ -154,7 +155,7 @@ def run(python: str, name: str, arguments: list[str]) -> dict[str, object]:
     }
 
 
-def write(stem: Path, facts: dict[str, str], results: list[dict[str, object]]) -> None:
+def write(stem: Path, facts: dict[str, str], results: list[dict[str, Any]]) -> None:
     """Keep the run as Markdown for people and as JSON for programs."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
     text = "\n".join(f"* {key}: {value}" for key, value in facts.items()) + "\n"

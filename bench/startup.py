@@ -35,7 +35,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
 from bench.result import Row, finish, not_measured  # noqa: E402
 from bench.tools import Missing, finished_archive, need_windows  # noqa: E402
+from bundle.cache import Cache, default_cache_dir  # noqa: E402
+from bundle.log import Log  # noqa: E402
+from bundle.plan import resolve_plan  # noqa: E402
+from bundle.python_runtime import stage_python  # noqa: E402
 from bundle.shape_test import write_random_model  # noqa: E402
+from bundle.sources import Sources  # noqa: E402
 from bundle.wine import WindowsProgram, WinePrefix  # noqa: E402
 from tests.support.upstream import convert_script  # noqa: E402
 from tests.support.wine import extract  # noqa: E402
@@ -110,9 +115,14 @@ def our_arguments(port: int) -> list[str]:
 
 
 def make_tutorial(ours: Path, target: Path, model: Path) -> Path:
-    """Lay out the tutorial's folder: the same Python and engine, upstream's server and what it needs."""
+    """Lay out the tutorial's folder: the same Python and engine, upstream's server and what it needs.
+
+    Its Python is whole: ours leaves out modules of the standard library that FastAPI imports.
+    """
     target.mkdir()
-    shutil.copytree(ours / "python", target / "python")
+    plan = resolve_plan(output=target.parent / "dist")
+    sources = Sources(plan.recipe, plan.lock, Cache(default_cache_dir()), Log())
+    stage_python(sources.fetch_any(f"python@{plan.python}")[1], plan.python, target / "python")
     packages = target / "packages"
     platform = ["--python-platform", "x86_64-pc-windows-msvc", "--python-version", "3.10", "--only-binary", ":all:"]
     uv = [sys.executable, "-m", "uv", "pip", "install", "-q", *platform, "--target", str(packages)]
