@@ -11,20 +11,9 @@ from pathlib import Path
 import pytest
 
 from bundle.cli import main
+from tests.support.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run build.py as a maintainer does."""
-    return subprocess.run(
-        [sys.executable, ROOT / "build.py", *arguments],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        env={**os.environ, **environment},
-        check=False,
-    )
 
 
 @pytest.mark.parametrize(
@@ -60,12 +49,12 @@ def test_offline_names_everything_the_cache_lacks_at_once(tmp_path: Path, capsys
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    done = run("--debug", "--recipe", "chatglm", "--output", str(tmp_path))
+    done = build_py("--debug", "--recipe", "chatglm", "--output", str(tmp_path))
     assert "Traceback" in done.stderr
 
 
 def test_help_names_every_command_without_network(tmp_path: Path) -> None:
-    done = run("--help", PIP_INDEX_URL="http://127.0.0.1:9/")
+    done = build_py("--help", PIP_INDEX_URL="http://127.0.0.1:9/")
     assert done.returncode == 0
     for command in ("build", "verify", "smoke", "quantize", "lock", "clean", "wheel", "diff", "size", "inspect"):
         assert f"\n  {command} " in done.stdout

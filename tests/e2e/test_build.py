@@ -17,21 +17,10 @@ import py7zr
 import pytest
 
 from bundle.shape_test import write_random_model
+from tests.support.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LARGEST_ARCHIVE_BYTES = 16_000_000
-
-
-def build(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run build.py with the default cache, which holds what ``built_archive`` needed."""
-    return subprocess.run(
-        [sys.executable, ROOT / "build.py", *arguments],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        env={**os.environ, **environment},
-        check=False,
-    )
 
 
 def extract(archive: Path, target: Path) -> None:
@@ -82,7 +71,7 @@ def test_7zip_finds_nothing_wrong(built_archive: Path) -> None:
 
 def test_a_second_build_does_nothing_and_needs_no_network(built_archive: Path) -> None:
     before = (built_archive.stat().st_mtime_ns, sha256(built_archive))
-    done = build("--offline", "--no-smoke", PIP_INDEX_URL="http://127.0.0.1:9/")
+    done = build_py("--offline", "--no-smoke", PIP_INDEX_URL="http://127.0.0.1:9/")
     assert done.returncode == 0, done.stderr
     assert "nothing changed since" in done.stdout
     assert before[1] in done.stdout
@@ -148,12 +137,12 @@ def test_a_model_is_packed_in_volumes_that_verify_and_chat(built_archive: Path, 
     write_random_model(model, "small", "f32")
     assert model.stat().st_size > 64_000_000
     output = tmp_path / "dist"
-    done = build("--offline", "--with-model", str(model), "--volume-size", "64m", "--output", str(output))
+    done = build_py("--offline", "--with-model", str(model), "--volume-size", "64m", "--output", str(output))
     assert done.returncode == 0, done.stderr
     volumes = sorted(output.glob("ChatGLM3_cpp.7z.*"))
     assert len(volumes) > 1
     assert "smoke:   passed" in done.stdout
-    assert build("verify", str(volumes[0])).returncode == 0
+    assert build_py("verify", str(volumes[0])).returncode == 0
     assert shutil.which("7zz")
     subprocess.run(["7zz", "t", volumes[0]], check=True, stdout=subprocess.DEVNULL)
 
@@ -165,7 +154,7 @@ def test_an_archive_that_does_not_start_fails_the_smoke_test(built_archive: Path
     broken = tmp_path / "broken.7z"
     with py7zr.SevenZipFile(broken, "w", filters=[{"id": py7zr.FILTER_COPY}]) as archive:
         archive.writeall(tmp_path / "ChatGLM3_cpp", "ChatGLM3_cpp")
-    done = build("smoke", str(broken))
+    done = build_py("smoke", str(broken))
     assert done.returncode == 6, done.stdout
     assert "does not do its job" in done.stderr
     assert "Traceback" not in done.stderr
@@ -173,6 +162,6 @@ def test_an_archive_that_does_not_start_fails_the_smoke_test(built_archive: Path
 
 @pytest.mark.wine
 def test_the_archive_passes_its_smoke_test(built_archive: Path) -> None:
-    done = build("smoke", str(built_archive))
+    done = build_py("smoke", str(built_archive))
     assert done.returncode == 0, done.stderr
     assert "passed on" in done.stdout and "nothing left running" in done.stdout

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.support.build_py import build_py
 
 pytestmark = [pytest.mark.wine, pytest.mark.timeout(3600)]  # a cold cache compiles each engine: minutes
 
@@ -27,18 +25,10 @@ pytestmark = [pytest.mark.wine, pytest.mark.timeout(3600)]  # a cold cache compi
     ids=["Python 3.11", "chatglm_cpp 0.4.2"],
 )
 def test_it_is_built_and_chats(options: list[str], name: str, engine: str, tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "build.py"), "build", *options, "--output", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False)
+    done = build_py("build", *options, "--output", tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"engine:  chatglm_cpp {engine}" in done.stdout
     assert "smoke:   passed" in done.stdout
-    verified = subprocess.run(
-        [sys.executable, str(ROOT / "build.py"), "verify", "--json", str(tmp_path / name)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
+    verified = build_py("verify", "--json", tmp_path / name)
     assert verified.returncode == 0, verified.stderr
     assert json.loads(verified.stdout)["ok"] is True
