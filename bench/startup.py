@@ -57,6 +57,10 @@ TUTORIAL_BAT = (
     "python\\python.exe -m uvicorn chatglm_cpp.openai_api:app --host 127.0.0.1 --port %1\r\n"
 )
 ANSWER_LIMIT_S = 120.0
+COMPILE = (  # The bundle has no compileall.
+    "import pathlib, py_compile; mode = py_compile.PycInvalidationMode.UNCHECKED_HASH; "
+    "[py_compile.compile(str(path), invalidation_mode=mode) for path in pathlib.Path('app').rglob('*.py')]"
+)
 Times = dict[str, float]
 
 
@@ -190,8 +194,9 @@ def compare(archive: Path, rounds: int) -> int:
 
 def compile_all(prefix: WinePrefix, folder: Path) -> None:
     """Write .pyc files beside every .py of the payload, with the bundle's own Python."""
-    command = [str(folder / "python" / "python.exe"), "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
-    prefix.start([*command, "app"], cwd=folder).wait(300)
+    program = prefix.start([str(folder / "python" / "python.exe"), "-c", COMPILE], cwd=folder)
+    if program.wait(300) != 0:
+        raise RuntimeError(program.output)
 
 
 def as_zip(folder: Path) -> None:
