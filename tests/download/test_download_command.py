@@ -8,6 +8,7 @@ import json
 import math
 import random
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -241,8 +242,9 @@ def test_damage_costs_one_block_when_the_catalogue_knows_the_blocks(
         (bundle.root.parent / name).write_bytes(content)
     blocks = [hashlib.sha256(data[i : i + BLOCK_BYTES]).hexdigest() for i in range(0, size_bytes, BLOCK_BYTES)]
     wrong = server.page("/wrong", bundle.root.parent / "wrong")
-    # A source without ranges is asked last, however fast it is.
-    right = server.page("/right", bundle.root.parent / "right", ok(ranges=False))
+    # The other source says nothing until the first one, however slow this machine is, has sent all of the file.
+    sent = threading.Event()
+    right = server.page("/right", bundle.root.parent / "right", ok(ranges=False, held=sent))
     mine = entry("q4_0", "chatglm3-ggml.bin", data, wrong, block_sha256=blocks)
     mine["sources"].append({"name": "B", "kind": "file", "url": right})
     info = json.loads((bundle.root / "bundle.json").read_text(encoding="utf-8"))
@@ -254,8 +256,15 @@ def test_damage_costs_one_block_when_the_catalogue_knows_the_blocks(
         shares.update(part.sources())
         finish(part, patience_s)
 
+    def watch() -> None:
+        wait_for(lambda: server.sent_bytes("/wrong") >= size_bytes)
+        sent.set()
+
     monkeypatch.setattr(Part, "finish", note_shares)
+    watcher = threading.Thread(target=watch)
+    watcher.start()
     assert bundle.run() == 0
+    watcher.join()
     assert (bundle.root / "chatglm3-ggml.bin").read_bytes() == data
     assert shares == {"A": BLOCK_BYTES, "B": 3_000_000}
 
