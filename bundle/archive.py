@@ -235,13 +235,13 @@ def _lzma2(**settings: int) -> dict[str, Any]:
     return {**extreme, **settings}
 
 
-# Measured on the default bundle (53 MB, docs/PERFORMANCE.md): a search depth of 24 to 32 takes a third less time than
-# the preset's 512 for 0.1 % more; nice_len 80 half as long as 273 for 0.03 % more. pb=0 and lc=4 save 0.6 % of OpenBLAS
-# and 0.2 % of the texts; of other programs they cost 0.1 %.
+# Measured on the default bundle (50 MB, docs/PERFORMANCE.md): a search depth of 32 takes a third less time than the
+# preset's 512 for 0.1 % more; nice_len 80 half as long as 273 for 0.03 % more, which programs get back at 96. pb=0 and
+# lc=4 save 0.6 % of OpenBLAS and 0.2 % of the texts; of other programs they cost 0.1 %.
 _X86 = {"id": lzma.FILTER_X86}
 _ENGINE_CODE = (_X86, _lzma2(nice_len=80, depth=32, lc=4, pb=0))
-_CODE = (_X86, _lzma2(nice_len=80, depth=24))
-_TEXT = (_lzma2(nice_len=80, depth=24, lc=4, pb=0),)
+_CODE = (_X86, _lzma2(nice_len=96, depth=32))
+_TEXT = (_lzma2(nice_len=80, depth=32, lc=4, pb=0),)
 
 
 # Packing
