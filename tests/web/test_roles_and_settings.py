@@ -74,6 +74,7 @@ def test_an_own_role_is_made_used_and_kept(chat: ChatPage) -> None:
     chat.page.get_by_role("textbox", name="角色设定").fill("用七言绝句回答。")
     chat.page.get_by_role("textbox", name="推荐问题（每行一个）").fill("写春天\n写大海")
     chat.button("保存").click()
+    expect(chat.find(".role-list")).to_contain_text("诗人")
     chat.page.keyboard.press("Escape")
     chat.page.reload()
     role_card(chat, "诗人").click()
