@@ -6,22 +6,20 @@ the builder's cache folder. ``python -m tests.support.native_engine`` builds the
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 
 from bundle.cache import default_cache_dir, file_sha256
+from bundle.engine.exclusive import hold_exclusively
 from bundle.engine.patches import apply_patch, patch_files
 from bundle.engine.tools import install_tools
 from bundle.pypi import find_file, own_index
@@ -29,7 +27,6 @@ from bundle.unpack import unpack_tar
 
 RECIPE = 1
 """Part of the cache's key: raise it when the way of building changes."""
-WAIT_S = 900
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ def native_engine(version: str = "0.3.0", *, patched: bool, cache_dir: Path | No
     folders = {kind: root / _key(sdist, kind) for kind in (False, True)}
     if not folders[patched].is_dir():
         root.mkdir(parents=True, exist_ok=True)
-        with _one_at_a_time(root / f"{version}.lock", folders[patched]):
+        with hold_exclusively(root / f"{version}.lock"):
             if not folders[patched].is_dir():
                 _build(sdist, folders, root)
     return folders[patched]
@@ -78,24 +75,6 @@ def _key(sdist: Sdist, patched: bool) -> str:
         digest.update(patch.read_bytes())
     kind = "ours" if patched else "released"
     return f"{sdist.version}-{kind}-{digest.hexdigest()[:16]}"
-
-
-@contextlib.contextmanager
-def _one_at_a_time(lock: Path, wanted: Path) -> Iterator[None]:
-    """Let one process build; the others wait for its result. A lock older than WAIT_S belongs to the dead."""
-    while True:
-        try:
-            os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
-            break
-        except FileExistsError:
-            with contextlib.suppress(FileNotFoundError):
-                if time.time() - lock.stat().st_mtime > WAIT_S:
-                    lock.unlink()
-            time.sleep(0.5)
-    try:
-        yield
-    finally:
-        lock.unlink(missing_ok=True)
 
 
 def _build(sdist: Sdist, folders: dict[bool, Path], root: Path) -> None:
