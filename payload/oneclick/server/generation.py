@@ -13,7 +13,7 @@ CHUNK_TARGET_S = 12.0
 """A chunk of the prompt should take about this long: it is how long a cancelled request still holds the engine."""
 CHUNK_TOKENS = (128, 512)
 """Shortest and longest chunk. All types but q4_0 unpack their weights for BLAS in each chunk, and below that dominates
-(13.5 tokens/s in chunks of 128, 19.2 of 512; q4_0 is as fast from 32 on); above, a chunk costs memory, not less time."""
+(13.5 tokens/s in chunks of 128, 19.2 of 512; q4_0 is as fast from 32 on); above, it costs memory, not less time."""
 BATCH_TOKENS = 32
 """From this many tokens on ggml evaluates a call as a batch; only such calls tell the speed of prompts."""
 
