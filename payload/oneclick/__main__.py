@@ -6,16 +6,17 @@ import sys
 
 from oneclick import module_cache
 
-# Before anything else is imported.
-module_cache.install(next((name for name in sys.argv[1:2] if name.isidentifier()), "launcher"))
+if sys.argv[1:2] != ["update"]:  # An update replaces the files that such a cache stands for.
+    # Before anything else is imported.
+    module_cache.install(next((name for name in sys.argv[1:2] if name.isidentifier()), "launcher"))
 
-import logging  # noqa: E402
+import logging
 
-from oneclick import console, messages  # noqa: E402
-from oneclick.errors import OneClickError  # noqa: E402
-from oneclick.folder import BundleFolder  # noqa: E402
-from oneclick.logs import start_logging  # noqa: E402
-from oneclick.settings import read_settings  # noqa: E402
+from oneclick import console, messages
+from oneclick.errors import OneClickError
+from oneclick.folder import BundleFolder
+from oneclick.logs import start_logging
+from oneclick.settings import read_settings
 
 
 def main(arguments: list[str]) -> int:

@@ -57,6 +57,7 @@ where nothing changed since the last build; everything else in a folder with a `
 NOT_HERE = {
     "python3 tests/run.py": "it runs this test",
     ".ci/run": "it runs this test",
+    "python3 bench/run.py --quick": "takes minutes; tests/test_bench.py tries each benchmark",
     "apt install wine wine64": "changes the machine; tests/run.py does it",
     "apt install python3-venv": "changes the machine",
     "python3 build.py --with-model q4_0 --volume-size 2g": "downloads 3.5 GB; test_build.py packs a small model so",
