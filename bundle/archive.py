@@ -406,26 +406,39 @@ def _read_back(
     that hashes the archive; for those that are ``pinned``, that proves more than their checksum.
     """
     members = dict(went_in)
-    with ArchiveReader(paths[0]) as archive, ThreadPoolExecutor(max_workers=1) as pool:
+    with ArchiveReader(paths[0]) as archive, ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         copied = PieceDigests(_cuts_of_copies(archive))
         hashed = pool.submit(_hash_archive, paths, lambda data: meter.add(copied.update(data)))
-        missing = {*went_in, *copies}
-        for entry, content in archive.members(unread={f"{root_name}/{name}" for name in copies if name in pinned}):
+        unread = {f"{root_name}/{name}" for name in copies if name in pinned}
+        streams = range(len(archive.streams))
+        read = pool.map(lambda index: _read_stream(paths[0], index, root_name, went_in, unread, meter), streams)
+        found = sorted(name for names in read for name in names)
+        folders = [entry.name for entry in archive.folders]
+        if found != sorted((*went_in, *copies)) or folders != [f"{root_name}/{name}" for name in empty_folders]:
+            raise _not_the_tree(paths[0], min({*went_in, *copies} ^ set(found), default="a folder"))
+        whole, volumes = hashed.result()
+        members.update(zip(copies, copied.digests, strict=True))
+        _compare_digests(archive, members, pinned)
+    return _Read(whole=whole, volumes=volumes, members=members)
+
+
+def _read_stream(
+    path: Path, index: int, root_name: str, went_in: Mapping[str, str], unread: Collection[str], meter: _Meter
+) -> list[str]:
+    """Unpack one stream of the archive ``path``; return the names in it, without the root."""
+    names = []
+    with ArchiveReader(path) as archive:  # one reader has one position
+        for entry, content in archive.members_of(archive.streams[index], unread=unread):
             name = entry.name[len(root_name) + 1 :]
             digest = hashlib.sha256()
             for chunk in content:
                 if name in went_in:
                     digest.update(chunk)
                     meter.add(len(chunk))
-            if name not in missing or (name in went_in and went_in[name] != digest.hexdigest()):
-                raise _not_the_tree(paths[0], entry.name)
-            missing.remove(name)
-        if missing or [entry.name for entry in archive.folders] != [f"{root_name}/{name}" for name in empty_folders]:
-            raise _not_the_tree(paths[0], min(missing, default="a folder"))
-        whole, volumes = hashed.result()
-        members.update(zip(copies, copied.digests, strict=True))
-        _compare_digests(archive, members, pinned)
-    return _Read(whole=whole, volumes=volumes, members=members)
+            if name in went_in and went_in[name] != digest.hexdigest():
+                raise _not_the_tree(path, entry.name)
+            names.append(name)
+    return names
 
 
 def _cuts_of_copies(archive: ArchiveReader) -> list[int]:

@@ -118,16 +118,20 @@ class ArchiveReader:
         unread: names of stored members that come without their content.
         """
         for stream in self.streams:
-            if not stream.filters and all(entry.name in unread for entry in stream.entries):
-                yield from ((entry, iter(())) for entry in stream.entries)
-                continue
-            source = _Unpacker(self, stream)
-            for entry in stream.entries:
-                content = source.content(entry)
-                yield entry, content
-                for _ in content:
-                    pass
-            source.finish()
+            yield from self.members_of(stream, unread=unread)
+
+    def members_of(self, stream: Stream, *, unread: Collection[str] = ()) -> Iterator[tuple[Entry, Iterator[bytes]]]:
+        """``members`` of one stream alone."""
+        if not stream.filters and all(entry.name in unread for entry in stream.entries):
+            yield from ((entry, iter(())) for entry in stream.entries)
+            return
+        source = _Unpacker(self, stream)
+        for entry in stream.entries:
+            content = source.content(entry)
+            yield entry, content
+            for _ in content:
+                pass
+        source.finish()
 
     def damaged(self, why: str, member: str | None = None) -> DamagedArchive:
         """The error for this archive."""
