@@ -12,7 +12,7 @@ from oneclick.server.slots import Slots, Span, extend_links, plan_chunks, plan_s
 CHUNK_TARGET_S = 12.0
 """A chunk of the prompt should take about this long: it is how long a cancelled request still holds the engine."""
 CHUNK_TOKENS = (128, 256)
-"""Shortest and longest chunk. All types but q4_0 unpack their weights for BLAS in each chunk, which dominates in shorter
+"""Shortest and longest chunk. All types but q4_0 unpack their weights for BLAS in each chunk, which dominates in short
 ones (13.5 tokens/s in chunks of 128, 19.2 of 512); q4_0, which nearly everybody has, is slower in longer ones (a prompt
 of 1024 tokens: 28.8 in chunks of 128, 29.5 of 256, 23.4 of 512; bench/engine.py)."""
 BATCH_TOKENS = 32
