@@ -14,7 +14,7 @@ from oneclick.bundle_info import BundleInfo, read_bundle_info
 from oneclick.console import Console
 from oneclick.engine_check import load_engine
 from oneclick.errors import OneClickError
-from oneclick.findings import ERROR, OK, WARNING, Finding
+from oneclick.findings import ERROR, NOTE, OK, WARNING, Finding
 from oneclick.folder import BundleFolder
 from oneclick.folder_checks import check_folder, check_mark, check_online_only
 from oneclick.integrity import PackedFile, compare, read_packed_files
@@ -29,10 +29,7 @@ from oneclick.server.exit_codes import explain
 from oneclick.settings import Settings, read_settings
 from oneclick.sizes import in_words
 
-MARKS = {OK: "[ OK ]", WARNING: "[ !! ]", ERROR: "[ XX ]"}
-QUOTED = ("doctor.error_line",)
-"""Lines of the log: they are shown, not judged, and get no mark."""
-NO_MARK = "      "
+MARKS = {NOTE: "      ", OK: "[ OK ]", WARNING: "[ !! ]", ERROR: "[ XX ]"}
 LAST_ERRORS = 8
 LOG_TAIL_BYTES = 64 << 10
 NAMES_SHOWN = 8
@@ -164,7 +161,7 @@ class Doctor:
         if not lines:
             yield Finding(OK, "doctor.no_errors")
         for line in lines:
-            yield Finding(OK, "doctor.error_line", {"line": line})
+            yield Finding(NOTE, "doctor.error_line", {"line": line})
 
     def _packed_paths(self) -> list[str]:
         try:
@@ -198,10 +195,9 @@ def run_doctor(folder: BundleFolder, console: Console) -> int:
             console.line()
             console.line(say(name))
         text = without_personal_data(str(finding)).replace("\n", "\n" + " " * 9)
-        mark = NO_MARK if finding.key in QUOTED else MARKS[finding.severity]
-        line = f"  {mark} {text}"
+        line = f"  {MARKS[finding.severity]} {text}"
         lines.append(line)
-        (console.line if finding.severity == OK else console.bad)(line)
+        (console.line if finding.severity in (NOTE, OK) else console.bad)(line)
         worst = _worse(worst, finding.severity)
     verdict = say({OK: "doctor.all_well", WARNING: "doctor.some_warnings", ERROR: "doctor.some_errors"}[worst])
     lines += ["", verdict]
@@ -255,5 +251,5 @@ def _ansi_code_page() -> str:
 
 
 def _worse(one: str, other: str) -> str:
-    order = (OK, WARNING, ERROR)
+    order = (NOTE, OK, WARNING, ERROR)
     return max(one, other, key=order.index)

@@ -7,6 +7,7 @@ from typing import Mapping
 
 from oneclick.messages import both, say
 
+NOTE = "note"
 OK = "ok"
 WARNING = "warning"
 ERROR = "error"
@@ -14,7 +15,10 @@ ERROR = "error"
 
 @dataclass(frozen=True)
 class Finding:
-    """``severity`` is OK, WARNING (works, but worse) or ERROR (will not work until the user does something)."""
+    """``severity`` is NOTE (told, not judged), OK, WARNING (works, but worse) or ERROR.
+
+    An ERROR will not work until the user does something.
+    """
 
     severity: str
     key: str

@@ -11,8 +11,6 @@ import * as store from "./store.js";
 
 const SAVE_EVERY_MS = 600;
 const TITLE_LENGTH = 24;
-/** So long an answer waits for what is being saved; then it goes on, and the saving too. */
-const SAVED_WITHIN_MS = 1500;
 
 export const chat = {
   conversations: [],
@@ -85,7 +83,7 @@ async function endAbandonedAnswers(messages) {
   for (const message of open) {
     if (held.has(lockName(message)) || answerOf(message.conversation)?.message === message) continue;
     versionOf(message).state = "interrupted";
-    await briefly(store.putMessages([message]));
+    await store.briefly(store.putMessages([message]));
   }
 }
 
@@ -157,7 +155,7 @@ export async function resend(message, text) {
   const removed = chat.messages.slice(index);
   stopAnswer(chat.current.id, { discard: true });
   chat.messages.length = index;
-  await briefly(store.putMessages([], removed.map((one) => one.id)));
+  await store.briefly(store.putMessages([], removed.map((one) => one.id)));
   await send(text);
   return { conversation: chat.current.id, removed, from: index };
 }
@@ -221,13 +219,8 @@ async function keepCurrent(messages) {
   chat.conversations = [current, ...chat.conversations.filter((one) => one.id !== current.id)];
   emit("conversations");
   storing.add(current);
-  await briefly(store.putWhole(current, messages).finally(() => storing.delete(current)));
+  await store.briefly(store.putWhole(current, messages).finally(() => storing.delete(current)));
   askToKeep();
-}
-
-/** Wait for something to be saved, but never so long that the chat would stand still. */
-function briefly(saving) {
-  return store.within(SAVED_WITHIN_MS, saving);
 }
 
 // What could not be saved meanwhile is, at the latest now.
@@ -276,13 +269,13 @@ async function write(message, messages, continues = false) {
   emit("answer", answer);
   emit("message", message);
   await withLock(lockName(message), async () => {
-    await briefly(store.putMessages([message]));
+    await store.briefly(store.putMessages([message]));
     Object.assign(version, await outcome(() => readStream(answer, requestBody(messages, continues), saver)));
   });
   saver.stop();
   if (answers.get(conversation) === answer) answers.delete(conversation);
   // A message that was removed meanwhile must not come back.
-  if (!answer.discarded) await briefly(store.putMessages([message]));
+  if (!answer.discarded) await store.briefly(store.putMessages([message]));
   emit("message", message);
   emit("answer", null);
   emit("answered", message);

@@ -3,9 +3,7 @@
 import { emit } from "./bus.js";
 import { newId } from "./dom.js";
 import { language } from "./i18n.js";
-import { deleteRole, listRoles, putRole, within } from "./store.js";
-
-const SAVED_WITHIN_MS = 1500;
+import { briefly, deleteRole, listRoles, putRole } from "./store.js";
 
 /** id, icon, hue of its colour; then per language: name, hint, system prompt, starters. */
 const BUILT_IN = [
@@ -105,7 +103,7 @@ export async function saveRole({ id, name, hint, system, starters }) {
   const role = { id: id ?? newId(), name, hint, system, starters };
   changes.set(role.id, role);
   // What is shown is saved, unless the browser's storage does not answer.
-  await within(SAVED_WITHIN_MS, putRole(role));
+  await briefly(putRole(role));
   emit("roles");
   return role.id;
 }

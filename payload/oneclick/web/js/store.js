@@ -16,6 +16,8 @@ const VERSION = 1;
 const PATIENCE_MS = 5000;
 const PAUSE_MS = 300;
 const ATTEMPTS = 3;
+/** So long an answer or a dialog waits for what is being saved. */
+const SAVED_WITHIN_MS = 1500;
 
 let connection = null;
 let told = false;
@@ -96,6 +98,11 @@ export function within(milliseconds, promise) {
     timer = setTimeout(resolve, milliseconds);
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+/** Wait for something to be saved, but never so long that the chat would stand still; the saving goes on. */
+export function briefly(saving) {
+  return within(SAVED_WITHIN_MS, saving);
 }
 
 function changed(conversation) {
