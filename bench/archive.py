@@ -14,12 +14,9 @@ the others. Extraction is of our archive and of 7-Zip's, by 7zz, libarchive (Win
 from __future__ import annotations
 
 import argparse
-import resource
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
 from bench.result import Row, finish, not_measured  # noqa: E402
-from bench.tools import Missing, finished_archive, program  # noqa: E402
+from bench.tools import Missing, finished_archive, program, timed  # noqa: E402
+from tests.support.wine import extract  # noqa: E402
 
 OURS = "import sys; from pathlib import Path; from bundle.archive import write_archive\n"
 OURS += "write_archive(Path(sys.argv[1]), Path(sys.argv[2]))"
@@ -59,7 +57,7 @@ def main() -> int:
         return finish([not_measured("archive", PLAIN, str(error))])
     with tempfile.TemporaryDirectory(prefix="bench-archive-") as scratch:
         place = Path(scratch)
-        tree = options.tree or unpack(finished_archive(), place)
+        tree = options.tree or extract(finished_archive(), place / "tree")
         ours, plain, fspack = (place / f"{name}.7z" for name in ("ours", "plain", "fspack"))
         commands = {
             "ours": (ours, [sys.executable, "-c", OURS, str(tree), str(ours)]),
@@ -76,24 +74,13 @@ def main() -> int:
     return finish(rows)
 
 
-def unpack(archive: Path, folder: Path) -> Path:
-    """Extract the built archive; returns the bundle's folder."""
-    import py7zr
-
-    with archive.open("rb") as file, py7zr.SevenZipFile(file) as source:
-        source.extractall(folder)
-    return folder / "ChatGLM3_cpp"
-
-
 def measure(command: list[str]) -> Run:
     """Run ``command`` once. Raises Missing with its last words when it fails."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
+    run = timed(command)
+    if run.done.returncode:
+        last = (run.done.stderr.strip() or run.done.stdout.strip() or "no message").splitlines()[-1]
         raise Missing(f"it fails: {last[:160]}")
-    return Run(seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return Run(run.seconds, run.cpu_s)
 
 
 def packing_rows(runs: dict[str, list[Run]]) -> list[Row]:

@@ -29,7 +29,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
-from bench.result import Row, finish, not_measured  # noqa: E402
+from bench.result import MARK, Row, finish, not_measured  # noqa: E402
 from bench.tools import LLAMA_PACKAGES, PEERS, Missing, environment, need_windows  # noqa: E402
 from bundle.assemble import engine_request  # noqa: E402
 from bundle.cache import Cache, default_cache_dir  # noqa: E402
@@ -188,10 +188,10 @@ def windows() -> Iterator[Run]:
 
 def read_result(output: str) -> Mapping[str, Any]:
     """The measurement in what a process printed."""
-    lines = [line for line in output.splitlines() if line.startswith("RESULT ")]
+    lines = [line for line in output.splitlines() if line.startswith(MARK)]
     if not lines:
         raise RuntimeError(f"no result in:\n{output}")
-    result: Mapping[str, Any] = json.loads(lines[-1].removeprefix("RESULT "))
+    result: Mapping[str, Any] = json.loads(lines[-1].removeprefix(MARK))
     return result
 
 

@@ -17,12 +17,9 @@ import argparse
 import os
 import random
 import re
-import resource
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
 from bench.result import Row, finish, not_measured  # noqa: E402
-from bench.tools import Missing, program  # noqa: E402
+from bench.tools import Missing, program, timed  # noqa: E402
 from bundle.manifest import digest_of  # noqa: E402
 
 MODEL_BYTES = 3_514_297_136
@@ -117,15 +114,12 @@ def measure(command: list[str], target: Path) -> Run:
     shutil.rmtree(target.parent, ignore_errors=True)
     target.parent.mkdir()
     os.sync()
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        raise SystemExit(f"{command[0]} failed: {done.stderr or done.stdout}")
+    run = timed(command)
+    if run.done.returncode:
+        raise SystemExit(f"{command[0]} failed: {run.done.stderr or run.done.stdout}")
     shutil.rmtree(target.parent)
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    memory = float(done.stdout) if command[0] == sys.executable else None
-    return Run(seconds=seconds, cpu_s=cpu_s, memory_mb=memory)
+    memory = float(run.done.stdout) if command[0] == sys.executable else None
+    return Run(seconds=run.seconds, cpu_s=run.cpu_s, memory_mb=memory)
 
 
 def report(runs: dict[str, list[Run]], size_bytes: int) -> int:

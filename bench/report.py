@@ -49,7 +49,8 @@ def main() -> int:
     page = DOCS / "PERFORMANCE.md"
     page.write_text(filled(page.read_text(encoding="utf-8"), parts), encoding="utf-8")
     if not options.no_charts:
-        draw = [benchmark_python(), "-m", "uv", "run", "--quiet", "--no-project", "--python", benchmark_python()]
+        python = benchmark_python()
+        draw = [python, "-m", "uv", "run", "--quiet", "--no-project", "--python", python]
         draw += ["--with-requirements", "bench/requirements.txt", "bench/charts.py"]
         subprocess.run([*draw, str(FIGURES), str(DOCS / "performance" / "charts")], cwd=ROOT, check=True)
     print(f"written: docs/PERFORMANCE.md and docs/performance ({', '.join(entries)})")

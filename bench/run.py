@@ -23,11 +23,13 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT)]
+
+from bench.result import MARK  # noqa: E402
+
 OUTPUT = ROOT / "build" / "bench"
 MODULES = {"run", "report", "charts", "result", "tools"}
 """Files in this folder that are no benchmarks."""
-MARK = "RESULT "
-"""Begins the line with a benchmark's figures; see result.py, which this file does not need to be started."""
 FAILED = 2
 QUIET_PERCENT = 10
 VERDICTS = {0: "goals met", 1: "a goal is missed"}

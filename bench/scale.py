@@ -29,7 +29,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
-from bench.archive import unpack  # noqa: E402
 from bench.engine import MEASURE, OURS, Run, prepare_engines, windows  # noqa: E402
 from bench.result import Row, finish, not_measured  # noqa: E402
 from bench.tools import Missing, finished_archive, need_windows  # noqa: E402
@@ -37,6 +36,7 @@ from bundle.archive import write_archive  # noqa: E402
 from bundle.matrix import NO_MODEL, read_matrix  # noqa: E402
 from bundle.recipe import read_recipe  # noqa: E402
 from bundle.shape_test import SHAPES, write_random_model  # noqa: E402
+from tests.support.wine import extract  # noqa: E402
 
 Growth = list[tuple[float, list[float]]]
 """Size -> seconds, one a round, in growing order."""
@@ -108,7 +108,7 @@ def prompt_lengths(place: Path, engine: Path, run: Run, lengths: Sequence[int], 
 
 def file_counts(place: Path, folder: str, times: Sequence[int], rounds: int) -> dict[str, Growth]:
     """Writing and checking the archive, by how often the files of the bundle's ``folder`` are in it."""
-    tree = unpack(finished_archive(), place / "files") / folder
+    tree = extract(finished_archive(), place / "files") / folder
     original = place / "original"
     shutil.copytree(tree, original)
     draw = random.Random(1)

@@ -18,7 +18,6 @@ import json
 import os
 import random
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -36,7 +35,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 import requests  # noqa: E402
 
 from bench.result import Row, finish, not_measured  # noqa: E402
-from bench.startup import make_tutorial, workplace  # noqa: E402
+from bench.startup import end_all, free_port, make_tutorial, workplace  # noqa: E402
 from bench.tools import LLAMA_PACKAGES, PEERS, Missing, environment, finished_archive, need_windows  # noqa: E402
 from bundle.shape_test import SHAPES, write_random_model  # noqa: E402
 from oneclick.model_file import read_header, read_tokenizer  # noqa: E402
@@ -214,18 +213,13 @@ def wine_pair(archive: Path) -> Iterator[tuple[Start, Start]]:
                 place = folder / "chatglm3-ggml.bin"
                 place.unlink()
                 _link_or_copy(model, place)
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", 0))
-                    port = probe.getsockname()[1]
+                port = free_port()
                 program = prefix.double_click(folder / bat, *options(port))
                 try:
                     wait_until_ready(f"http://127.0.0.1:{port}", program.process)
                     yield f"http://127.0.0.1:{port}"
                 finally:
-                    while prefix.pids_of("python.exe"):
-                        prefix.kill("python.exe")
-                        time.sleep(0.1)
-                    program.close()
+                    end_all(prefix, program)
 
             return start
 

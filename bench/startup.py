@@ -35,15 +35,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
 from bench.result import Row, finish, not_measured  # noqa: E402
 from bench.tools import Missing, finished_archive, need_windows  # noqa: E402
-from bundle.cache import Cache, default_cache_dir  # noqa: E402
-from bundle.log import Log  # noqa: E402
-from bundle.plan import resolve_plan  # noqa: E402
-from bundle.python_runtime import stage_python  # noqa: E402
 from bundle.shape_test import write_random_model  # noqa: E402
-from bundle.sources import Sources  # noqa: E402
 from bundle.wine import WindowsProgram, WinePrefix  # noqa: E402
 from tests.support.upstream import convert_script  # noqa: E402
-from tests.support.wine import extract  # noqa: E402
+from tests.support.wine import extract, install_for_windows, whole_python  # noqa: E402
 
 GOAL, GOAL_STOP_S = 0.5, 5
 BAT = "the tutorial's .bat"
@@ -107,11 +102,16 @@ def one_start(
             with suppress(subprocess.TimeoutExpired):
                 program.process.wait(1)
         times["stop"] = time.monotonic() - began
+    end_all(prefix, program)
+    return times
+
+
+def end_all(prefix: WinePrefix, program: WindowsProgram) -> None:
+    """End every Python in ``prefix``, and let go of ``program``."""
     while prefix.pids_of("python.exe"):
         prefix.kill("python.exe")
         time.sleep(0.1)
     program.close()
-    return times
 
 
 def our_arguments(port: int) -> list[str]:
@@ -124,13 +124,7 @@ def make_tutorial(ours: Path, target: Path, model: Path) -> Path:
     Its Python is whole: ours leaves out modules of the standard library that FastAPI imports.
     """
     target.mkdir()
-    plan = resolve_plan(output=target.parent / "dist")
-    sources = Sources(plan.recipe, plan.lock, Cache(default_cache_dir()), Log())
-    stage_python(sources.fetch_any(f"python@{plan.python}")[1], plan.python, target / "python")
-    packages = target / "packages"
-    platform = ["--python-platform", "x86_64-pc-windows-msvc", "--python-version", "3.10", "--only-binary", ":all:"]
-    uv = [sys.executable, "-m", "uv", "pip", "install", "-q", *platform, "--target", str(packages)]
-    subprocess.run([*uv, *TUTORIAL_PACKAGES], check=True)
+    packages = install_for_windows(target / "packages", whole_python(target / "python"), *TUTORIAL_PACKAGES)
     shutil.copytree(ours / "app" / "engine" / "avx2" / "chatglm_cpp", packages / "chatglm_cpp")
     # Our bundle leaves upstream's own server out; it is in the sdist.
     shutil.copy(convert_script("0.3.0").with_name("openai_api.py"), packages / "chatglm_cpp")

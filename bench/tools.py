@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bundle.cache import default_cache_dir
@@ -15,8 +17,6 @@ from bundle.cache import default_cache_dir
 ROOT = Path(__file__).resolve().parents[1]
 ARCHIVE = ROOT / "dist" / "ChatGLM3_cpp.7z"
 PEERS = Path(__file__).with_name("peers")
-
-
 LLAMA_PACKAGES = ("xllamacpp==2026.10.11549", "gguf==0.19.0")
 
 
@@ -51,6 +51,26 @@ def program(name: str, package: str, *others: str) -> str:
             command = ["apt-get", "-qq", "install", "--yes", "--no-install-recommends", *package.split()]
             subprocess.run(command, env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     raise Missing(f"{name} is not installed (Debian: apt install {package})")
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One run of a command."""
+
+    seconds: float
+    cpu_s: float
+    """Processor time of it and all it started."""
+    done: subprocess.CompletedProcess[str]
+
+
+def timed(command: Sequence[str]) -> Timed:
+    """Run ``command`` once, whether it fails or not. Not on Windows, which has no ``resource``."""
+    import resource
+
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Timed(seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done)
 
 
 def need_windows() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from pathlib import Path
 
@@ -10,20 +9,12 @@ import platformdirs
 
 from bundle.errors import StorageError
 from bundle.lock import PinnedFile
+from oneclick.integrity import file_sha256
 
 
 def default_cache_dir() -> Path:
     """Return this platform's place for caches, such as ``~/.cache/chatglm3-oneclick``."""
     return platformdirs.user_cache_path("chatglm3-oneclick", appauthor=False)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the digest of a file as lower-case hex, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 class Cache:

@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bundle.cache import file_sha256
 from bundle.engine.request import OPENBLAS_VERSION, OPENBLAS_WHEEL, PACKAGE, EngineInfo
 from bundle.engine.tools import LOCK as TOOLS_LOCK
 from bundle.layout import DOORS, HELP_FILE, SETTINGS_FILE
@@ -18,6 +17,7 @@ from bundle.plan import ROOT, Plan
 from bundle.provenance import Component, Provenance, wheel_component
 from bundle.trim import Trimmed
 from bundle.vendor_web import VENDOR, read_pins
+from oneclick.integrity import file_sha256
 
 ENGINE_LICENCES = "licenses/engine"
 """Where staging the engine leaves its licence texts; they move to a folder per component."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from bundle.errors import UsageError
@@ -49,15 +49,17 @@ def _unpack_pypi_copy(sdist: Path, python: str, target: Path) -> None:
         shutil.move(scratch / "data" / f"cp{tag}", target)
 
 
-def restore_uncompressed(path: Path, *, keep: Callable[[str], bool] = lambda name: True) -> None:
-    """Rewrite a zip without compression, members sorted, times fixed, with only the members whose names to ``keep``.
+def restore_uncompressed(path: Path, *, leave_out: Collection[str] = ()) -> None:
+    """Rewrite a zip without compression, members sorted, times fixed, without those named ``leave_out``.
 
     The archive's solid LZMA stream then sees the modules themselves, which makes it about 1.6 MB
     smaller (measured: 12.8 MB to 11.2 MB), and imports skip inflating.
     """
     rewritten = path.with_name(path.name + ".part")
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(rewritten, "w", zipfile.ZIP_STORED) as new:
-        for name in sorted(info.filename for info in old.infolist() if not info.is_dir() and keep(info.filename)):
+        for name in sorted(info.filename for info in old.infolist() if not info.is_dir()):
+            if name in leave_out:
+                continue
             info = zipfile.ZipInfo(name, FIXED_TIME)
             info.external_attr = 0o644 << 16
             info.create_system = 0

@@ -111,17 +111,19 @@ class ArchiveReader:
         """All members: files in the order in which they are packed, then the folders that are listed."""
         return [entry for stream in self.streams for entry in stream.entries] + list(self.folders)
 
-    def members(self, *, unread: Collection[str] = ()) -> Iterator[tuple[Entry, Iterator[bytes]]]:
+    def members(self) -> Iterator[tuple[Entry, Iterator[bytes]]]:
         """Yield each file with its content in chunks, in packed order; the checksum is compared at its end.
 
         A content must be read before the next member is asked for; what is left of it is read and checked then.
-        unread: names of stored members that come without their content.
         """
         for stream in self.streams:
-            yield from self.members_of(stream, unread=unread)
+            yield from self.members_of(stream)
 
     def members_of(self, stream: Stream, *, unread: Collection[str] = ()) -> Iterator[tuple[Entry, Iterator[bytes]]]:
-        """``members`` of one stream alone."""
+        """``members`` of one stream alone.
+
+        unread: names of stored members that come without their content.
+        """
         if not stream.filters and all(entry.name in unread for entry in stream.entries):
             yield from ((entry, iter(())) for entry in stream.entries)
             return

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bundle.archive import ArchiveInfo
-from bundle.cache import file_sha256
 from bundle.diff import ArchiveDiff, diff_archives
 from bundle.errors import UsageError
 from bundle.manifest import Manifest
@@ -15,6 +14,7 @@ from bundle.plan import Plan, resolve_plan
 from bundle.recipe import RECIPES
 from bundle.verify import read_contents
 from bundle.volumes import find_volumes
+from oneclick.integrity import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from bundle.cache import file_sha256
 from bundle.log import Log, human_bytes
 from bundle.plan import Plan
 from bundle.sources import Sources
+from oneclick.integrity import file_sha256
 
 REHASHED_BYTES = 256_000_000
 """Archives up to this size are read again to see that they are still what was built; larger ones by size and time."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from bundle.cache import file_sha256
 from bundle.errors import UsageError
 from bundle.names import member_problem
 from bundle.python_runtime import restore_uncompressed
 from bundle.recipe import Trim
+from oneclick.integrity import file_sha256
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ def trim_tree(tree: Path, trims: Iterable[Trim]) -> Trimmed:
     Raises UsageError for a glob that matches nothing: a file that moved would come back into the bundle unseen.
     """
     trimmed = Trimmed()
+    gone: dict[Path, set[str]] = {}
     for trim in trims:
         if member_problem(trim.path.translate(_WITHOUT_GLOB)):
             raise _useless(trim.path, "it is no path inside the bundle")
@@ -52,13 +53,15 @@ def trim_tree(tree: Path, trims: Iterable[Trim]) -> Trimmed:
         if not files:
             raise _useless(trim.path, "no file in the bundle has this name")
         for path in files:
-            name = path.relative_to(tree).as_posix()
             if trim.members:
-                known = trimmed.zips.setdefault(name, TrimmedZip(file_sha256(path)))
-                known.members[:] = sorted({*known.members, *_trim_zip(path, trim)})
+                known = gone.setdefault(path, set())
+                known |= _members(path, trim, known)
             else:
                 path.unlink()
-                trimmed.files.append(name)
+                trimmed.files.append(path.relative_to(tree).as_posix())
+    for path, members in gone.items():
+        trimmed.zips[path.relative_to(tree).as_posix()] = TrimmedZip(file_sha256(path), sorted(members))
+        restore_uncompressed(path, leave_out=members)
     trimmed.files.sort()
     return trimmed
 
@@ -66,21 +69,20 @@ def trim_tree(tree: Path, trims: Iterable[Trim]) -> Trimmed:
 _WITHOUT_GLOB = str.maketrans("*?[]", "xxxx")
 
 
-def _trim_zip(path: Path, trim: Trim) -> set[str]:
-    """Rewrite the zip ``path`` without what ``trim`` names; return the names of the members that are gone."""
+def _members(path: Path, trim: Trim, gone: set[str]) -> set[str]:
+    """Return the members of the zip ``path`` that ``trim`` names; none of them may be in ``gone`` already."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+            names = set(archive.namelist()) - gone
     except zipfile.BadZipFile:
         raise _useless(trim.path, "it is no zip, so it has no members") from None
-    gone: set[str] = set()
+    members: set[str] = set()
     for glob in trim.members:
         found = {name for name in names if fnmatchcase(name, glob)}
         if not found:
             raise _useless(f"{trim.path}/{glob}", "no member of the zip has this name")
-        gone |= found
-    restore_uncompressed(path, keep=lambda name: name not in gone)
-    return gone
+        members |= found
+    return members
 
 
 def _useless(what: str, why: str) -> UsageError:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bundle.cache import file_sha256
 from bundle.errors import UsageError
 from bundle.inspect_model import inspect_model
 from bundle.quantize import published
 from bundle.shape_test import write_random_model
+from oneclick.integrity import file_sha256
 from oneclick.model_file import read_header, tensor_layout
 
 

@@ -8,9 +8,9 @@ import pytest
 from sentencepiece import SentencePieceProcessor
 
 from bundle import synthetic_tokenizer
-from bundle.cache import file_sha256
 from bundle.errors import StorageError, UsageError
 from bundle.shape_test import model_plan, write_random_model
+from oneclick.integrity import file_sha256
 from oneclick.model_file import SPECIAL_TOKENS, expected_size, pack_header
 from tests.support.native_chat import chat
 

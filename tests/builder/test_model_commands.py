@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bundle.cache import file_sha256
 from bundle.cli import main
 from bundle.random_checkpoint import write_random_checkpoint
+from oneclick.integrity import file_sha256
 from oneclick.model_file import read_header
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bundle.cache import file_sha256
 from bundle.quantize import quantize
+from oneclick.integrity import file_sha256
 from oneclick.model_file import check_model
 from tests.quantize.checkpoints import CASES, TYPES, write_case
 from tests.quantize.make_golden import GOLDEN, VERSION_2_CASES

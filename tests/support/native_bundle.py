@@ -15,8 +15,8 @@ from typing import Any
 
 import requests
 
-from bundle.cache import file_sha256
 from bundle.shape_test import write_random_model
+from oneclick.integrity import file_sha256
 from tests.support.native_engine import native_engine
 
 PAYLOAD = Path(__file__).parents[2] / "payload" / "oneclick"

@@ -18,12 +18,13 @@ from pathlib import Path
 
 import requests
 
-from bundle.cache import default_cache_dir, file_sha256
+from bundle.cache import default_cache_dir
 from bundle.engine.exclusive import hold_exclusively
 from bundle.engine.patches import apply_patch, patch_files
 from bundle.engine.tools import install_tools
 from bundle.pypi import find_file, own_index
 from bundle.unpack import unpack_tar
+from oneclick.integrity import file_sha256
 
 RECIPE = 1
 """Part of the cache's key: raise it when the way of building changes."""

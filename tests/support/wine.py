@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -15,11 +16,32 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from bundle.cache import Cache, default_cache_dir
+from bundle.log import Log
+from bundle.plan import resolve_plan
+from bundle.python_runtime import stage_python
+from bundle.sources import Sources
 from bundle.wine import PATIENCE_S, WindowsProgram, WinePrefix
 
 PRESS_AGAIN_S = 3.0
 """Wine 8 loses a Ctrl+C now and then: then a person presses it again."""
 READY = {"zh_CN.UTF-8": "准备好了", "en_US.UTF-8": "Ready ("}
+
+
+def whole_python(target: Path) -> str:
+    """Stage the Python of the default bundle, of which nothing is trimmed, in ``target``; return its minor version."""
+    plan = resolve_plan(output=target.parent / "dist")
+    sources = Sources(plan.recipe, plan.lock, Cache(default_cache_dir()), Log())
+    stage_python(sources.fetch_any(f"python@{plan.python}")[1], plan.python, target)
+    return plan.python
+
+
+def install_for_windows(target: Path, python: str, *requirements: str) -> Path:
+    """Install packages for a Windows Python into the folder ``target``, as ``uv pip install`` takes them; return it."""
+    platform = ["--python-platform", "x86_64-pc-windows-msvc", "--python-version", python, "--only-binary", ":all:"]
+    uv = [sys.executable, "-m", "uv", "pip", "install", "-q", *platform, "--target", str(target)]
+    subprocess.run([*uv, *requirements], check=True)
+    return target
 
 
 def extract(archive: Path, target: Path) -> Path:
