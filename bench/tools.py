@@ -63,12 +63,12 @@ class Timed:
     done: subprocess.CompletedProcess[str]
 
 
-def timed(command: Sequence[str]) -> Timed:
+def timed(command: Sequence[str], env: dict[str, str] | None = None) -> Timed:
     """Run ``command`` once, whether it fails or not. Not on Windows, which has no ``resource``."""
     import resource
 
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     return Timed(seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done)
 

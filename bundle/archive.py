@@ -241,7 +241,7 @@ def _lzma2(**settings: int) -> dict[str, Any]:
 _X86 = {"id": lzma.FILTER_X86}
 _ENGINE_CODE = (_X86, _lzma2(nice_len=80, depth=32, lc=4, pb=0))
 _CODE = (_X86, _lzma2(nice_len=96, depth=32))
-_TEXT = (_lzma2(nice_len=80, depth=32, lc=4, pb=0),)
+_TEXT = (_lzma2(nice_len=80, depth=32, lc=4, pb=0, dict_size=8 << 20),)
 
 
 # Packing
