@@ -6,9 +6,10 @@
     python bench/engine.py --release-wheel FILE  the official chatglm_cpp wheel, where it cannot be downloaded
 
 Weights are random. Ours is the compiled wheel in the bundle's Python (under Wine where this is not Windows), for both
-CPU levels and without OpenBLAS; llama.cpp is a pinned xllamacpp wheel on a model of the same shape and q4_0. They take
-turns (A B C A B C), each time in a process of its own; the ratios are of medians. Prints a table; exit code 1 where a
-goal is missed. Busy cores spoil the figures: the load before and after is printed.
+CPU levels and without OpenBLAS; llama.cpp is a pinned xllamacpp wheel on a model of the same shape and q4_0. All are
+loaded side by side (10 GB of memory) and take turns of a prompt or of eight tokens, A B C and then C B A, because the
+speed of a machine drifts by more than the engines differ; the ratios are of medians. Prints a table; exit code 1 where
+a goal is missed. Busy cores spoil the figures: the load before and after is printed.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ import argparse
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
-from bench.result import MARK, Row, finish, not_measured  # noqa: E402
+from bench.result import Row, finish, not_measured  # noqa: E402
 from bench.tools import LLAMA_PACKAGES, PEERS, Missing, environment, need_windows  # noqa: E402
 from bundle.assemble import engine_request  # noqa: E402
 from bundle.cache import Cache, default_cache_dir  # noqa: E402
@@ -52,30 +53,52 @@ GOALS = {"decode": 1.0, "256": 1.2, "1024": 1.4}
 CHUNKS = (64, 128, 256, 512)
 
 
-Run = Callable[[Path, Sequence[str]], Mapping[str, Any]]
-"""Runs a Windows Python with arguments and returns the measurement it printed."""
+TURN_TOKENS = 8
+TURNS = 6
+"""Turns of decoding in a round."""
+LOAD_S, TURN_S = 300, 600
+"""Seconds after which an engine that does not answer is given up."""
+
+Start = Callable[[int], None]
+"""Starts a process that connects to the port and obeys (peers/orders.py)."""
+StartWindows = Callable[[Path, Sequence[str]], None]
+"""Starts a Windows Python with arguments."""
 
 
-@dataclass
-class Figures:
-    """What one engine did in all rounds: name of a figure -> one value per round."""
+class Engine:
+    """An engine in a process of its own, ready for orders. The process ends with ``close``."""
 
-    speeds: dict[str, list[float]] = field(default_factory=dict)
-    memory_mb: list[float] = field(default_factory=list)
+    def __init__(self, start: Start) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(LOAD_S)
+            start(listener.getsockname()[1])
+            self._link, _ = listener.accept()
+        self._link.settimeout(TURN_S)
+        self._lines = self._link.makefile("rw", encoding="utf-8")
 
-    def add(self, result: Mapping[str, Any]) -> None:
-        for name, speed in {**result["prompts"], "decode": result["decode"]}.items():
-            if isinstance(speed, (int, float)):
-                self.speeds.setdefault(name.removesuffix(":0"), []).append(float(speed))
-        if result["memory_mb"] is not None:
-            self.memory_mb.append(float(result["memory_mb"]))
+    def order(self, name: str, *numbers: int) -> float | str | None:
+        """What the process answers: a figure, the text of an error, or None for what it cannot tell."""
+        self._lines.write(json.dumps([name, *numbers]) + "\n")
+        self._lines.flush()
+        answer = self._lines.readline()
+        if not answer:
+            raise RuntimeError(f"the engine's process ended at {name} {numbers}")
+        result: float | str | None = json.loads(answer)
+        return result
+
+    def close(self) -> None:
+        self._lines.close()
+        self._link.close()
+
+
+Speeds = dict[str, dict[str, list[float]]]
+"""Engine -> figure (a prompt's length, or ``decode``) -> tokens per second, one value a turn."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two layers, one prompt length, one round")
     parser.add_argument("--rounds", type=int, default=0, help="default 3, with --quick 1")
-    parser.add_argument("--decode", type=int, default=24, help="tokens to decode")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 2)
     parser.add_argument("--release-wheel", type=Path, help="an official chatglm_cpp wheel for the bundle's Python")
     parser.add_argument("--folder", type=Path, help="where the models are written (8 GB)")
@@ -86,32 +109,61 @@ def main() -> int:
         return finish([not_measured("prompts and decoding", LLAMA, str(error))])
     lengths = (256,) if options.quick else (64, 256, 1024)
     layers = 2 if options.quick else 28
-    with tempfile.TemporaryDirectory(dir=options.folder, prefix="bench-engine-") as temporary, windows() as run:
-        place = Path(temporary)
-        engines = prepare_engines(place, options.release_wheel, without_openblas=not options.quick, release=True)
+    with ExitStack() as stack:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=options.folder, prefix="bench-engine-")))
+        start_windows = stack.enter_context(windows())
+        folders = prepare_engines(place, options.release_wheel, without_openblas=not options.quick, release=True)
         try:
-            peer = prepare_peer(place, layers)
+            starts = {LLAMA: prepare_peer(place, layers, options.threads)}
         except Missing as error:
             return finish([not_measured("prompts and decoding", LLAMA, str(error))])
         model = place / "model.bin"
         SHAPES["bench"] = replace(SHAPES["full"], num_layers=layers)
         write_random_model(model, "bench")
+        for name, folder in folders.items():
+            starts[name] = our_start(start_windows, place, folder, model, options.threads)
+        engines = {name: Engine(start) for name, start in starts.items()}
+        for engine in engines.values():
+            stack.callback(engine.close)
         print(f"{layers} layers, {options.threads} threads, load {os.getloadavg()[0]:.1f}", flush=True)
-
-        def ours(engine: Path, prompts: Sequence[str], decode: int) -> Mapping[str, Any]:
-            arguments = [str(engine), str(model), ",".join(prompts), str(decode), str(options.threads)]
-            return run(place / "python" / "python.exe", [str(MEASURE), *arguments])
-
-        figures = {name: Figures() for name in (LLAMA, *engines)}
-        for _ in range(options.rounds or (1 if options.quick else 3)):
-            figures[LLAMA].add(peer(lengths, options.decode, options.threads))
-            for name, engine in engines.items():
-                figures[name].add(ours(engine, [f"{length}:0" for length in lengths], options.decode))
-        sweep = Figures()
-        chunks = (128,) if options.quick else CHUNKS
-        sweep.add(ours(engines[OURS], [f"{length}:{c}" for length in lengths for c in (*chunks, 0) if c < length], 2))
+        speeds = take_turns(engines, lengths, options.rounds or (1 if options.quick else 3))
+        memory = {name: engine.order("memory") for name, engine in engines.items()}
+        chunks = try_chunks(engines[OURS], lengths, (128,) if options.quick else CHUNKS)
         print(f"load {os.getloadavg()[0]:.1f}")
-    return report(figures, sweep, lengths, f"{layers} of 28 layers")
+    return report(speeds, memory, chunks, lengths, f"{layers} of 28 layers")
+
+
+def our_start(start: StartWindows, place: Path, folder: Path, model: Path, threads: int) -> Start:
+    """What starts our engine in ``folder`` on ``model``."""
+    command = [str(MEASURE), str(folder), str(model), str(threads)]
+    return lambda port: start(place / "python" / "python.exe", [*command, str(port)])
+
+
+def take_turns(engines: Mapping[str, Engine], lengths: Sequence[int], rounds: int) -> Speeds:
+    """Order each prompt once and ``TURNS`` times some tokens a round; what an engine refuses has no value."""
+    speeds: Speeds = {name: {} for name in engines}
+    orders = [("prompt", length, 0) for length in lengths] + [("decode", TURN_TOKENS)] * TURNS
+    for engine in engines.values():
+        engine.order("decode", TURN_TOKENS)
+    for number, order in enumerate(orders * rounds):
+        names = list(engines) if number % 2 else list(engines)[::-1]
+        for name in names:
+            speed = engines[name].order(*order)
+            if isinstance(speed, float):
+                figure = "decode" if order[0] == "decode" else str(order[1])
+                speeds[name].setdefault(figure, []).append(speed)
+    return speeds
+
+
+def try_chunks(engine: Engine, lengths: Sequence[int], sizes: Sequence[int]) -> dict[str, dict[str, float]]:
+    """Speed of each prompt by the size of the chunks it is evaluated in: length -> size, or ``all`` -> tokens/s."""
+    found: dict[str, dict[str, float]] = {}
+    for length in lengths:
+        for size in (*(size for size in sizes if size < length), 0):
+            speed = engine.order("prompt", length, size)
+            if isinstance(speed, float):
+                found.setdefault(str(length), {})[str(size or "all")] = speed
+    return found
 
 
 def prepare_engines(
@@ -150,27 +202,25 @@ def prepare_engines(
     return engines
 
 
-def prepare_peer(place: Path, layers: int) -> Callable[[Sequence[int], int, int], Mapping[str, Any]]:
-    """Install llama.cpp, write its model, and return what measures it. Raises Missing."""
+def prepare_peer(place: Path, layers: int, threads: int) -> Start:
+    """Install llama.cpp, write its model, and return what starts it. Raises Missing."""
     python = environment("llama-cpp", LLAMA_PACKAGES)
     model, script = place / "model.gguf", str(PEERS / "llama_cpp.py")
     subprocess.run([str(python), script, "write", str(model), str(layers)], check=True)
 
-    def measure(lengths: Sequence[int], decode: int, threads: int) -> Mapping[str, Any]:
-        arguments = [str(model), ",".join(map(str, lengths)), str(decode), str(threads)]
-        done = subprocess.run([str(python), script, "measure", *arguments], capture_output=True, text=True, check=True)
-        return read_result(done.stdout)
+    def start(port: int) -> None:
+        command = [str(python), script, "measure", str(model), str(threads), str(port)]
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    return measure
+    return start
 
 
 @contextmanager
-def windows() -> Iterator[Run]:
-    """Give what runs a Windows Python and returns its result: Windows itself, or Wine."""
+def windows() -> Iterator[StartWindows]:
+    """Give what starts a Windows Python: Windows itself, or Wine."""
 
-    def on_windows(python: Path, arguments: Sequence[str]) -> Mapping[str, Any]:
-        done = subprocess.run([str(python), *arguments], capture_output=True, text=True, check=True)
-        return read_result(done.stdout)
+    def on_windows(python: Path, arguments: Sequence[str]) -> None:
+        subprocess.Popen([str(python), *arguments])
 
     if os.name == "nt":
         yield on_windows
@@ -178,52 +228,42 @@ def windows() -> Iterator[Run]:
     with WinePrefix.temporary(locale=usable_locale()) as prefix:
         prefix.start(["cmd", "/c", "pause"], cwd=prefix.folder)  # keeps Wine's server up
 
-        def under_wine(python: Path, arguments: Sequence[str]) -> Mapping[str, Any]:
-            program = prefix.start([str(python), "-X", "utf8", *arguments], cwd=python.parent)
-            program.wait(1800)
-            return read_result(program.output)
+        def under_wine(python: Path, arguments: Sequence[str]) -> None:
+            prefix.start([str(python), "-X", "utf8", *arguments], cwd=python.parent)
 
         yield under_wine
 
 
-def read_result(output: str) -> Mapping[str, Any]:
-    """The measurement in what a process printed."""
-    lines = [line for line in output.splitlines() if line.startswith(MARK)]
-    if not lines:
-        raise RuntimeError(f"no result in:\n{output}")
-    result: Mapping[str, Any] = json.loads(lines[-1].removeprefix(MARK))
-    return result
-
-
-def report(figures: Mapping[str, Figures], sweep: Figures, lengths: Sequence[int], shape: str) -> int:
+def report(
+    speeds: Speeds,
+    memory: Mapping[str, float | str | None],
+    chunks: Mapping[str, Mapping[str, float]],
+    lengths: Sequence[int],
+    shape: str,
+) -> int:
     """Print all figures and ratios; 1 when a goal is missed."""
-    rows, peer = [], figures[LLAMA]
-    for name, own in figures.items():
+    rows, peer = [], speeds[LLAMA]
+    for name, own in speeds.items():
         if name == LLAMA:
             continue
         build = "" if name == OURS else f", {name}"
         for figure in (*map(str, lengths), "decode"):
             what = "decoding" if figure == "decode" else f"prompt of {figure} tokens"
             goal = f">= {GOALS[figure]}" if name == OURS and figure in GOALS else ""
-            speeds = own.speeds.get(figure, []), peer.speeds[figure]
             # The engine as released refuses what its fixed memory does not hold.
-            note = "" if speeds[0] else "not measured: the engine refused"
-            rows.append(Row(f"{what}, {shape}{build}", LLAMA, "tokens/s", *speeds, goal, note))
-        rows.append(Row(f"memory besides the model, {shape}{build}", LLAMA, "MB", own.memory_mb, peer.memory_mb))
-    if RELEASE not in figures:
+            note = "" if figure in own else "not measured: the engine refused"
+            rows.append(
+                Row(f"{what}, {shape}{build}", LLAMA, "tokens/s", own.get(figure, []), peer[figure], goal, note)
+            )
+        both = [[value] if isinstance(value, float) else [] for value in (memory[name], memory[LLAMA])]
+        rows.append(Row(f"memory besides the model, {shape}{build}", LLAMA, "MB", *both))
+    if RELEASE not in speeds:
         why = "the official wheel cannot be downloaded here; give --release-wheel FILE"
         rows.append(not_measured(f"prompts and decoding, {shape}, {RELEASE}", LLAMA, why))
-    chunks: dict[str, dict[str, float]] = {}
-    for name, (speed,) in sweep.speeds.items():
-        length, _, size = name.partition(":")
-        if length == "decode":
-            continue
-        chunks.setdefault(length, {})[size or "all"] = speed
     print("\nours avx2, by chunk size (tokens per second)")
     for length, sizes in chunks.items():
         print(f"  {length:>5} tokens: " + ", ".join(f"{size}: {speed:.1f}" for size, speed in sizes.items()))
-    every = {name: own.speeds for name, own in figures.items()}
-    return finish(rows, {"shape": shape, "speeds": every, "chunks": chunks})
+    return finish(rows, {"shape": shape, "speeds": speeds, "chunks": chunks})
 
 
 if __name__ == "__main__":

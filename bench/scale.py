@@ -21,15 +21,15 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
-from bench.engine import MEASURE, OURS, Run, prepare_engines, windows  # noqa: E402
+from bench.engine import OURS, Engine, StartWindows, our_start, prepare_engines, windows  # noqa: E402
 from bench.result import Row, finish, not_measured  # noqa: E402
 from bench.tools import Missing, finished_archive, need_windows  # noqa: E402
 from bundle.archive import write_archive  # noqa: E402
@@ -56,11 +56,11 @@ def main() -> int:
     growths: dict[str, Growth] = {}
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="bench-scale-") as temporary:
         place = Path(temporary)
-        with windows() as run:
-            engine = prepare_engines(place)[OURS]
-            growths |= model_sizes(place, engine, run, (1, 2, 4) if quick else (4, 7, 14, 28), rounds)
+        with windows() as start:
+            folder = prepare_engines(place)[OURS]
+            growths |= model_sizes(place, folder, start, (1, 2, 4) if quick else (4, 7, 14, 28), rounds)
             lengths = (64, 256, 1024) if quick else (64, 256, 1024, 2048, 4096)
-            growths |= prompt_lengths(place, engine, run, lengths, rounds)
+            growths |= prompt_lengths(place, folder, start, lengths, rounds)
         growths |= file_counts(place, "app/packages" if quick else ".", (1, 3) if quick else (1, 10), rounds)
         growths |= matrix_sizes(place, rounds)
     rows = []
@@ -76,33 +76,46 @@ def exponent(growth: Growth) -> float:
     return math.log(statistics.median(longer) / statistics.median(seconds)) / math.log(larger / size)
 
 
-def measure(run: Run, place: Path, engine: Path, prompts: Sequence[str], decode: int) -> Mapping[str, Any]:
-    arguments = [str(engine), str(place / "model.bin"), ",".join(prompts), str(decode), str(os.cpu_count() or 2)]
-    return run(place / "python" / "python.exe", [str(MEASURE), *arguments])
-
-
-def write_model(place: Path, layers: int) -> None:
+@contextmanager
+def engine_with(place: Path, folder: Path, start: StartWindows, layers: int) -> Iterator[Callable[..., float]]:
+    """Load a model of ``layers``; give what orders a speed, in tokens per second."""
+    model = place / f"{layers}-layers.bin"
     SHAPES["bench"] = replace(SHAPES["full"], num_layers=layers)
-    write_random_model(place / "model.bin", "bench")
+    write_random_model(model, "bench")
+    engine = Engine(our_start(start, place, folder, model, os.cpu_count() or 2))
+
+    def speed(name: str, *numbers: int) -> float:
+        result = engine.order(name, *numbers)
+        if not isinstance(result, float):
+            raise RuntimeError(f"the engine refused {name} {numbers}: {result}")
+        return result
+
+    try:
+        yield speed
+    finally:
+        engine.close()
+        model.unlink()
 
 
-def model_sizes(place: Path, engine: Path, run: Run, layers: Sequence[int], rounds: int) -> dict[str, Growth]:
+def model_sizes(
+    place: Path, folder: Path, start: StartWindows, layers: Sequence[int], rounds: int
+) -> dict[str, Growth]:
     """A prompt of 256 tokens, and 16 tokens of an answer, by the number of layers."""
     prompts: Growth = []
     decodes: Growth = []
     for count in layers:
-        write_model(place, count)
-        results = [measure(run, place, engine, ["256:0"], 16) for _ in range(rounds)]
-        prompts.append((count, [256 / result["prompts"]["256:0"] for result in results]))
-        decodes.append((count, [16 / result["decode"] for result in results]))
+        with engine_with(place, folder, start, count) as speed:
+            prompts.append((count, [256 / speed("prompt", 256, 0) for _ in range(rounds)]))
+            decodes.append((count, [16 / speed("decode", 16) for _ in range(rounds)]))
     return {"prompt of 256 tokens, by layers": prompts, "16 tokens of an answer, by layers": decodes}
 
 
-def prompt_lengths(place: Path, engine: Path, run: Run, lengths: Sequence[int], rounds: int) -> dict[str, Growth]:
+def prompt_lengths(
+    place: Path, folder: Path, start: StartWindows, lengths: Sequence[int], rounds: int
+) -> dict[str, Growth]:
     """Prompts in chunks of 256 as the server evaluates them, two layers."""
-    write_model(place, 2)
-    results = [measure(run, place, engine, [f"{length}:256" for length in lengths], 2) for _ in range(rounds)]
-    growth: Growth = [(n, [n / result["prompts"][f"{n}:256"] for result in results]) for n in lengths]
+    with engine_with(place, folder, start, 2) as speed:
+        growth: Growth = [(n, [n / speed("prompt", n, 256) for _ in range(rounds)]) for n in lengths]
     return {"prompt with two layers, by tokens": growth}
 
 

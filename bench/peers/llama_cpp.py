@@ -1,7 +1,7 @@
 """llama.cpp on a model of ChatGLM3-6B's shape with random weights: the measure that the engine is held against.
 
     python bench/peers/llama_cpp.py write FILE LAYERS
-    python bench/peers/llama_cpp.py measure FILE PROMPTS DECODE THREADS
+    python bench/peers/llama_cpp.py measure FILE THREADS PORT    until the connection ends; see orders.py
     python bench/peers/llama_cpp.py serve FILE THREADS    until stdin ends; prints its address
 
 Run by an environment with xllamacpp and gguf (bench/engine.py makes it). The file is a "llama" model: its products
@@ -14,10 +14,12 @@ from __future__ import annotations
 import json
 import random
 import sys
-import time
 from pathlib import Path
 
+from orders import obey
+
 HIDDEN, HEADS, KV_HEADS, FFN, VOCAB, CONTEXT = 4096, 32, 2, 13696, 65024, 8192
+MEASURED_CONTEXT = 2048
 BLOCK_BYTES, BLOCK = 18, 32
 """q4_0: a half-precision scale and 32 numbers of 4 bits."""
 
@@ -113,9 +115,9 @@ def serve(path: str, threads: int) -> None:
     sys.stdin.read()
 
 
-def measure(path: str, lengths: list[int], decode: int, threads: int) -> dict[str, object]:
-    """Tokens per second for each prompt length and for decoding; highest memory in MB."""
-    server = start(path, max([*lengths, 64]) + decode + 64, threads)
+def measure(path: str, threads: int, port: int) -> None:
+    """Carry out the orders of bench/engine.py."""
+    server = start(path, MEASURED_CONTEXT, threads)
     draw = random.Random(1)
 
     def complete(length: int, count: int) -> dict[str, float]:
@@ -126,9 +128,15 @@ def measure(path: str, lengths: list[int], decode: int, threads: int) -> dict[st
         timings: dict[str, float] = answer["timings"]
         return timings
 
-    prompts = {str(length): complete(length, 1)["prompt_per_second"] for length in lengths}
-    speed = complete(8, decode)["predicted_per_second"]
-    return {"prompts": prompts, "decode": speed, "memory_mb": _peak_memory_mb()}
+    def carry_out(name: str, *numbers: int) -> float | None:
+        if name == "prompt":
+            return complete(numbers[0], 1)["prompt_per_second"]
+        if name == "decode":
+            # The first token is the prompt's: its server counts the time, and since 2026 the tokens, after that one.
+            return complete(8, numbers[0] + 1)["predicted_per_second"]
+        return _peak_memory_mb()
+
+    obey(port, carry_out)
 
 
 def _peak_memory_mb() -> float | None:
@@ -146,8 +154,4 @@ if __name__ == "__main__":
     elif sys.argv[1] == "serve":
         serve(sys.argv[2], int(sys.argv[3]))
     else:
-        began = time.monotonic()
-        result = measure(
-            sys.argv[2], [int(length) for length in sys.argv[3].split(",")], int(sys.argv[4]), int(sys.argv[5])
-        )
-        print("RESULT " + json.dumps({**result, "seconds": time.monotonic() - began}))
+        measure(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

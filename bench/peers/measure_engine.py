@@ -1,52 +1,60 @@
-"""One measurement of the engine, run by the bundle's own Python: tokens per second and memory, as JSON.
+"""Our engine in the bundle's own Python, measured at the order of bench/engine.py.
 
-    python measure_engine.py ENGINE_FOLDER MODEL PROMPTS DECODE THREADS
+    python measure_engine.py ENGINE_FOLDER MODEL THREADS PORT
 
-PROMPTS is a list like ``64:0,256:0,1024:512``: a prompt's length and the size of the chunks it is evaluated in, 0 for
-all at once. Standard library only.
+Orders: ``prompt LENGTH CHUNK`` (a prompt in chunks, 0 for all at once) and ``decode COUNT`` (tokens after a prompt of
+8) give tokens per second, or the text of an error; ``memory`` gives megabytes. Standard library only.
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import random
 import sys
 import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # the embeddable Python leaves a script's folder out
+
+from orders import obey
 
 
-def main(engine_folder, model_path, prompts, decode, threads):
-    sys.path.insert(0, engine_folder)
-    import chatglm_cpp
+class Engine:
+    def __init__(self, folder, model_path, threads):
+        sys.path.insert(0, folder)
+        import chatglm_cpp
 
-    model = chatglm_cpp.Pipeline(model_path).model
-    config = chatglm_cpp._C.GenerationConfig(max_length=8192, do_sample=False, num_threads=threads)
-    draw = random.Random(1)
+        self.model = chatglm_cpp.Pipeline(model_path).model
+        self.config = chatglm_cpp._C.GenerationConfig(max_length=8192, do_sample=False, num_threads=threads)
+        self.draw = random.Random(1)
+        self.evaluate(8, 0)  # the model's pages are read here
 
-    def evaluate(length, chunk):
+    def carry_out(self, name, *numbers):
+        try:
+            return {"prompt": self.prompt, "decode": self.decode, "memory": peak_memory_mb}[name](*numbers)
+        except RuntimeError as error:
+            return str(error)
+
+    def evaluate(self, length, chunk):
         """A random prompt with the first token of the answer, and the seconds it took."""
-        ids, past = [draw.randrange(300, 64000) for _ in range(length)], 0
+        ids, past = [self.draw.randrange(300, 64000) for _ in range(length)], 0
         began = time.perf_counter()
         while chunk and length - past > chunk:
-            model.generate_next_token(ids[: past + chunk], config, past, length)
+            self.model.generate_next_token(ids[: past + chunk], self.config, past, length)
             past += chunk
-        ids.append(model.generate_next_token(ids, config, past, length))
+        ids.append(self.model.generate_next_token(ids, self.config, past, length))
         return ids, time.perf_counter() - began
 
-    ids, _ = evaluate(8, 0)  # the model's pages are read here
-    began = time.perf_counter()
-    for _ in range(decode):
-        ids.append(model.generate_next_token(ids, config, len(ids) - 1, 8))
-    speed = decode / (time.perf_counter() - began)
-    speeds = {}
-    for prompt in prompts.split(","):
-        length, chunk = (int(number) for number in prompt.split(":"))
-        try:
-            speeds[prompt] = length / evaluate(length, chunk)[1]
-        except RuntimeError as error:
-            speeds[prompt] = str(error)
-    print("RESULT " + json.dumps({"prompts": speeds, "decode": speed, "memory_mb": peak_memory_mb()}))
+    def prompt(self, length, chunk):
+        return length / self.evaluate(length, chunk)[1]
+
+    def decode(self, count):
+        ids, _ = self.evaluate(8, 0)
+        began = time.perf_counter()
+        for _ in range(count):
+            ids.append(self.model.generate_next_token(ids, self.config, len(ids) - 1, 8))
+        return count / (time.perf_counter() - began)
 
 
 def peak_memory_mb():
@@ -73,4 +81,4 @@ def peak_memory_mb():
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+    obey(int(sys.argv[4]), Engine(sys.argv[1], sys.argv[2], int(sys.argv[3])).carry_out)
