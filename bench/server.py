@@ -91,35 +91,16 @@ def ask(url: str, messages: Messages, max_tokens: int) -> tuple[str, float, floa
     return "".join(texts), times[0] - began, rate
 
 
-def our_turns(url: str, turns: int) -> tuple[list[dict[str, float]], list[Messages]]:
-    """Hold the conversation; return figures, and the messages of each turn."""
-    messages: Messages = []
-    figures, asked = [], []
-    for turn in range(turns):
-        messages.append({"role": "user", "content": question(turn)})
-        asked.append(list(messages))
-        answer, first_s, rate = ask(url, messages, ANSWER_TOKENS)
-        figures.append({"first_s": first_s, "tokens_per_s": rate})
-        messages.append({"role": "assistant", "content": answer})
-    return figures, asked
-
-
-def prompt_tokens(model: Path, asked: list[Messages]) -> list[int]:
-    """Return how long each prompt is when its text is encoded, as theirs does. (Ours knows its answers' own tokens.)"""
+def prompt_tokens(model: Path) -> Callable[[Messages], int]:
+    """What counts a prompt's tokens when its text is encoded, as theirs does. (Ours knows its answers' own tokens.)"""
     header = read_header(model)
     tokenizer = ChatTokenizer(read_tokenizer(model), header.eos_token_id)
     limits = Limits(header.sequence_length, header.sequence_length, 1)
-    chats = [parse_chat({"messages": messages}) for messages in asked]
-    return [len(build_chat(chat, tokenizer, Answers(), limits).ids) for chat in chats]
 
+    def count(messages: Messages) -> int:
+        return len(build_chat(parse_chat({"messages": messages}), tokenizer, Answers(), limits).ids)
 
-def their_turns(url: str, asked: list[Messages], tokens: list[int]) -> list[dict[str, float]]:
-    """Ask the same; their ``max_tokens`` counts the prompt too, of which they keep 512 tokens."""
-    figures = []
-    for messages, count in zip(asked, tokens, strict=True):
-        _, first_s, rate = ask(url, messages, min(count, 512) + ANSWER_TOKENS)
-        figures.append({"first_s": first_s, "tokens_per_s": rate})
-    return figures
+    return count
 
 
 def llama_turns(url: str, tokens: list[int]) -> list[dict[str, float]]:
@@ -242,12 +223,25 @@ Conversation = list[dict[str, float]]
 
 
 def compare(ours: Start, theirs: Start, model: Path, turns: int) -> tuple[Conversation, Conversation, list[int]]:
-    """Hold one conversation with each; return both and the length of each prompt in tokens."""
-    with ours(model) as url:
-        mine, asked = our_turns(url, turns)
-    tokens = prompt_tokens(model, asked)
-    with theirs(model) as url:
-        others = their_turns(url, asked, tokens)
+    """Hold one conversation with both, turn by turn; return both and the length of each prompt in tokens.
+
+    Both are loaded all the time, as the speed of a machine drifts by more than they differ. Theirs is asked what ours
+    was; its ``max_tokens`` counts the prompt too, of which it keeps 512 tokens.
+    """
+    count = prompt_tokens(model)
+    messages: Messages = []
+    mine: Conversation = []
+    others: Conversation = []
+    tokens: list[int] = []
+    with ours(model) as our_url, theirs(model) as their_url:
+        for turn in range(turns):
+            messages.append({"role": "user", "content": question(turn)})
+            tokens.append(count(messages))
+            answer, first_s, rate = ask(our_url, messages, ANSWER_TOKENS)
+            mine.append({"first_s": first_s, "tokens_per_s": rate})
+            _, first_s, rate = ask(their_url, messages, min(tokens[-1], 512) + ANSWER_TOKENS)
+            others.append({"first_s": first_s, "tokens_per_s": rate})
+            messages.append({"role": "assistant", "content": answer})
     return mine, others, tokens
 
 
@@ -260,7 +254,7 @@ def report(
         return [conversation[turn]["first_s"] for conversation in held.get(name, [])]
 
     def rate(name: str) -> list[float]:
-        return [statistics.median(turn["tokens_per_s"] for turn in some) for some in held.get(name, [])]
+        return [turn["tokens_per_s"] for conversation in held.get(name, []) for turn in conversation]
 
     rows = []
     for name in (UPSTREAM, LLAMA):
