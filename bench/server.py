@@ -1,10 +1,11 @@
 """Our server against the engine's own ``chatglm_cpp.openai_api`` on the same engine and model, and llama.cpp's server.
 
 ``python bench/server.py [--quick] [--turns 6] [--rounds 1]``: a growing conversation, about 59 new tokens a turn,
-greedy, streamed. Measured per turn: seconds to the first text (ratio ours/theirs; at most 0.3 from turn 3 on) and
-tokens per second after it (ratio at least 0.98); then how many requests of a list each server survives. Default: the
-exact shape of ChatGLM3-6B q4_0 with random weights (3.5 GB, written to a temporary folder; 5 minutes); --layers 4:
-fewer of its 28 layers; --quick: two. Ours and upstream's run under Wine out of dist/ChatGLM3_cpp.7z (``--archive
+greedy, streamed, measures the seconds to the first text (ratio ours/theirs; at most 0.3 from turn 3 on); one question,
+asked 30 times, the tokens per second after it (ratio at least 0.98). Both servers are loaded and asked in turns, as the
+speed of a machine drifts by more than they differ. Then: how many requests of a list each survives. Default: the exact
+shape of ChatGLM3-6B q4_0 with random weights (3.5 GB, written to a temporary folder; 7 minutes); --layers 4: fewer of
+its 28 layers; --quick: two. Ours and upstream's run under Wine out of dist/ChatGLM3_cpp.7z (``--archive
 FILE``: another) with its Python and engine; ``--native``: on the engine compiled for this machine.
 
 llama.cpp's server runs natively on a model of the same sizes and is given prompts of as many tokens, as numbers, each
@@ -25,7 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,16 @@ Start = Callable[[Path], AbstractContextManager[str]]
 """Starts a server with a model file and gives its address."""
 UPSTREAM, LLAMA = "chatglm_cpp.openai_api", "llama.cpp's server"
 FIRST_GOAL, FIRST_GOAL_FROM, DECODE_GOAL = 0.3, 3, 0.98
+
+
+@dataclass
+class Figures:
+    """What one server did in all rounds."""
+
+    first_s: list[list[float]] = field(default_factory=list)
+    """Seconds to the first text, by turn, of each conversation."""
+    tokens_per_s: list[float] = field(default_factory=list)
+
 
 SURVIVE: list[dict[str, Any]] = [
     {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1},
@@ -103,11 +114,11 @@ def prompt_tokens(model: Path) -> Callable[[Messages], int]:
     return count
 
 
-def llama_turns(url: str, tokens: list[int]) -> list[dict[str, float]]:
-    """Hold a conversation of as many tokens with llama.cpp's server."""
+def llama_turns(url: str, tokens: list[int], figures: Figures) -> None:
+    """Hold a conversation of as many tokens with llama.cpp's server; add it to ``figures``."""
     draw = random.Random(1)
     ids: list[int] = []
-    figures = []
+    figures.first_s.append([])
     for count in tokens:
         ids += [draw.randrange(300, 65000) for _ in range(count - len(ids))]
         body = {"prompt": ids, "n_predict": ANSWER_TOKENS, "stream": True, "cache_prompt": True, "temperature": 0}
@@ -121,10 +132,9 @@ def llama_turns(url: str, tokens: list[int]) -> list[dict[str, float]]:
                 if line.startswith(b"data: {") and (new := json.loads(line[6:]).get("tokens")):
                     times.append(time.monotonic())
                     answer += new
-        rate = (len(answer) - 1) / (times[-1] - times[0])
-        figures.append({"first_s": times[0] - began, "tokens_per_s": rate})
+        figures.first_s[-1].append(times[0] - began)
+        figures.tokens_per_s.append((len(answer) - 1) / (times[-1] - times[0]))
         ids = ids + answer
-    return figures
 
 
 @contextmanager
@@ -218,43 +228,36 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-Conversation = list[dict[str, float]]
-"""Figures of each turn: first_s, tokens_per_s."""
+def compare(ours: Start, theirs: Start, model: Path, turns: int, answers: int) -> tuple[Figures, Figures, list[int]]:
+    """Hold one conversation with both, then ask both for ``answers``; return both and each prompt's length in tokens.
 
-
-def compare(ours: Start, theirs: Start, model: Path, turns: int) -> tuple[Conversation, Conversation, list[int]]:
-    """Hold one conversation with both, turn by turn; return both and the length of each prompt in tokens.
-
-    Both are loaded all the time, as the speed of a machine drifts by more than they differ. Theirs is asked what ours
-    was; its ``max_tokens`` counts the prompt too, of which it keeps 512 tokens.
+    Theirs is asked what ours was; its ``max_tokens`` counts the prompt too, of which it keeps 512 tokens.
     """
     count = prompt_tokens(model)
     messages: Messages = []
-    mine: Conversation = []
-    others: Conversation = []
-    tokens: list[int] = []
+    mine, others, tokens = Figures([[]]), Figures([[]]), list[int]()
     with ours(model) as our_url, theirs(model) as their_url:
         for turn in range(turns):
             messages.append({"role": "user", "content": question(turn)})
             tokens.append(count(messages))
-            answer, first_s, rate = ask(our_url, messages, ANSWER_TOKENS)
-            mine.append({"first_s": first_s, "tokens_per_s": rate})
-            _, first_s, rate = ask(their_url, messages, min(tokens[-1], 512) + ANSWER_TOKENS)
-            others.append({"first_s": first_s, "tokens_per_s": rate})
+            answer, first_s, _ = ask(our_url, messages, ANSWER_TOKENS)
+            mine.first_s[0].append(first_s)
+            _, first_s, _ = ask(their_url, messages, min(tokens[-1], 512) + ANSWER_TOKENS)
+            others.first_s[0].append(first_s)
             messages.append({"role": "assistant", "content": answer})
+        sides = [(our_url, 0, mine), (their_url, tokens[0], others)]
+        for _ in range(answers):
+            sides.reverse()
+            for url, prompt, figures in sides:
+                figures.tokens_per_s.append(ask(url, messages[:1], prompt + ANSWER_TOKENS)[2])
     return mine, others, tokens
 
 
-def report(
-    held: dict[str, list[Conversation]], tokens: list[int], shape: str, full: bool, why: dict[str, str]
-) -> list[Row]:
-    """The rows: server -> one conversation a round; ``why`` a server was not measured."""
+def report(held: dict[str, Figures], tokens: list[int], shape: str, full: bool, why: dict[str, str]) -> list[Row]:
+    """The rows: server -> what it did; ``why`` a server was not measured."""
 
     def first(name: str, turn: int) -> list[float]:
-        return [conversation[turn]["first_s"] for conversation in held.get(name, [])]
-
-    def rate(name: str) -> list[float]:
-        return [turn["tokens_per_s"] for conversation in held.get(name, []) for turn in conversation]
+        return [conversation[turn] for conversation in held[name].first_s]
 
     rows = []
     for name in (UPSTREAM, LLAMA):
@@ -267,7 +270,8 @@ def report(
             what = f"first token of turn {turn + 1} ({count} tokens), {shape}"
             rows.append(Row(what, name, "s", first("ours", turn), first(name, turn), goal))
         goal = f">= {DECODE_GOAL}" if judged else ""
-        rows.append(Row(f"tokens a second in the server, {shape}", name, "tokens/s", rate("ours"), rate(name), goal))
+        rates = held["ours"].tokens_per_s, held[name].tokens_per_s
+        rows.append(Row(f"tokens a second in the server, {shape}", name, "tokens/s", *rates, goal))
     return rows
 
 
@@ -289,7 +293,7 @@ def main() -> int:
     except Missing as error:
         return finish([not_measured(f"first token and tokens a second, {shape}", UPSTREAM, str(error))])
     pair = native_pair(0) if options.native else wine_pair(options.archive or finished_archive())
-    held: dict[str, list[Conversation]] = {"ours": [], UPSTREAM: [], LLAMA: []}
+    held = {"ours": Figures(), UPSTREAM: Figures(), LLAMA: Figures()}
     why: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="bench-server-") as temporary, pair as (ours, theirs):
         folder = Path(temporary)
@@ -299,15 +303,16 @@ def main() -> int:
         write_random_model(tiny, "tiny")
         tokens: list[int] = []
         for _ in range(options.rounds):
-            mine, others, tokens = compare(ours, theirs, model, options.turns)
-            held["ours"].append(mine)
-            held[UPSTREAM].append(others)
+            mine, others, tokens = compare(ours, theirs, model, options.turns, 10 if options.quick else 30)
+            for name, figures in (("ours", mine), (UPSTREAM, others)):
+                held[name].first_s += figures.first_s
+                held[name].tokens_per_s += figures.tokens_per_s
         model.unlink()
         alive = [float(survived(start, tiny)) for start in (ours, theirs)]
         try:
             for _ in range(options.rounds):
                 with llama_server(folder, layers) as url:
-                    held[LLAMA].append(llama_turns(url, tokens))
+                    llama_turns(url, tokens, held[LLAMA])
         except Missing as error:
             why[LLAMA] = str(error)
     rows = report(held, tokens, shape, full, why)
@@ -316,7 +321,7 @@ def main() -> int:
     rows.append(Row("awkward requests survived", "", "", alive[:1], [], f">= {len(SURVIVE)}"))
     turns = [
         {"turn": turn + 1, "prompt_tokens": count}
-        | {name: statistics.median(one[turn]["first_s"] for one in some) for name, some in held.items() if some}
+        | {name: statistics.median(one[turn] for one in some.first_s) for name, some in held.items() if some.first_s}
         for turn, count in enumerate(tokens)
     ]
     return finish(rows, {"shape": shape, "system": "native" if options.native else "Wine", "turns": turns})
