@@ -1,7 +1,7 @@
 """The engine against llama.cpp: prompt and decode speed of the Windows binaries on ChatGLM3-6B's shape.
 
     python bench/engine.py                       all 28 layers (two files of 3.5 GB), prompts of 64, 256 and 1024;
-                                                 30 minutes, with --rounds 1 12
+                                                 25 minutes, with --rounds 1 12
     python bench/engine.py --quick               two layers, one prompt; a minute
     python bench/engine.py --release-wheel FILE  the official chatglm_cpp wheel, where it cannot be downloaded
 
