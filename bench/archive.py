@@ -25,7 +25,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
 from bench.result import Row, finish, not_measured  # noqa: E402
 from bench.tools import Missing, finished_archive, program, timed  # noqa: E402
-from build import builder_environment  # noqa: E402
 from tests.support.wine import extract  # noqa: E402
 
 OURS = "import sys; from pathlib import Path; from bundle.archive import write_archive\n"
@@ -76,8 +75,8 @@ def main() -> int:
 
 
 def measure(command: list[str]) -> Run:
-    """Run ``command`` once, ours as build.py runs it. Raises Missing with its last words when it fails."""
-    run = timed(command, builder_environment() if command[0] == sys.executable else None)
+    """Run ``command`` once. Raises Missing with its last words when it fails."""
+    run = timed(command)
     if run.done.returncode:
         last = (run.done.stderr.strip() or run.done.stdout.strip() or "no message").splitlines()[-1]
         raise Missing(f"it fails: {last[:160]}")

@@ -43,7 +43,7 @@ from bundle.plan import resolve_plan  # noqa: E402
 from bundle.python_runtime import stage_python  # noqa: E402
 from bundle.shape_test import SHAPES, write_random_model  # noqa: E402
 from bundle.sources import Sources  # noqa: E402
-from bundle.wine import WinePrefix, usable_locale  # noqa: E402
+from bundle.wine import WindowsProgram, WinePrefix, usable_locale  # noqa: E402
 
 MEASURE = PEERS / "measure_engine.py"
 LLAMA = "llama.cpp"
@@ -51,27 +51,26 @@ OURS, RELEASE = "ours avx2", "release"
 GOALS = {"decode": 1.0, "256": 1.2, "1024": 1.4}
 """Least ratio of ours to llama.cpp, for decoding and by prompt length."""
 CHUNKS = (64, 128, 256, 512)
-
-
 TURN_TOKENS = 8
 TURNS = 6
 """Turns of decoding in a round."""
-LOAD_S, TURN_S = 300, 600
-"""Seconds after which an engine that does not answer is given up."""
+LOAD_S, TURN_S, END_S = 300, 600, 60
+"""Seconds after which an engine that does not answer, or end, is given up."""
 
-Start = Callable[[int], None]
+Process = subprocess.Popen[bytes] | WindowsProgram
+Start = Callable[[int], Process]
 """Starts a process that connects to the port and obeys (peers/orders.py)."""
-StartWindows = Callable[[Path, Sequence[str]], None]
+StartWindows = Callable[[Path, Sequence[str]], Process]
 """Starts a Windows Python with arguments."""
 
 
 class Engine:
-    """An engine in a process of its own, ready for orders. The process ends with ``close``."""
+    """An engine in a process of its own, ready for orders."""
 
     def __init__(self, start: Start) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.settimeout(LOAD_S)
-            start(listener.getsockname()[1])
+            self._process = start(listener.getsockname()[1])
             self._link, _ = listener.accept()
         self._link.settimeout(TURN_S)
         self._lines = self._link.makefile("rw", encoding="utf-8")
@@ -87,8 +86,10 @@ class Engine:
         return result
 
     def close(self) -> None:
+        """End the process; only then can Windows delete the model."""
         self._lines.close()
         self._link.close()
+        self._process.wait(END_S)
 
 
 Speeds = dict[str, dict[str, list[float]]]
@@ -208,9 +209,9 @@ def prepare_peer(place: Path, layers: int, threads: int) -> Start:
     model, script = place / "model.gguf", str(PEERS / "llama_cpp.py")
     subprocess.run([str(python), script, "write", str(model), str(layers)], check=True)
 
-    def start(port: int) -> None:
+    def start(port: int) -> Process:
         command = [str(python), script, "measure", str(model), str(threads), str(port)]
-        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     return start
 
@@ -219,8 +220,8 @@ def prepare_peer(place: Path, layers: int, threads: int) -> Start:
 def windows() -> Iterator[StartWindows]:
     """Give what starts a Windows Python: Windows itself, or Wine."""
 
-    def on_windows(python: Path, arguments: Sequence[str]) -> None:
-        subprocess.Popen([str(python), *arguments])
+    def on_windows(python: Path, arguments: Sequence[str]) -> Process:
+        return subprocess.Popen([str(python), *arguments])
 
     if os.name == "nt":
         yield on_windows
@@ -228,8 +229,8 @@ def windows() -> Iterator[StartWindows]:
     with WinePrefix.temporary(locale=usable_locale()) as prefix:
         prefix.start(["cmd", "/c", "pause"], cwd=prefix.folder)  # keeps Wine's server up
 
-        def under_wine(python: Path, arguments: Sequence[str]) -> None:
-            prefix.start([str(python), "-X", "utf8", *arguments], cwd=python.parent)
+        def under_wine(python: Path, arguments: Sequence[str]) -> Process:
+            return prefix.start([str(python), "-X", "utf8", *arguments], cwd=python.parent)
 
         yield under_wine
 

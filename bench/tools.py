@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from build import builder_environment
 from bundle.cache import default_cache_dir
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,10 +64,14 @@ class Timed:
     done: subprocess.CompletedProcess[str]
 
 
-def timed(command: Sequence[str], env: dict[str, str] | None = None) -> Timed:
-    """Run ``command`` once, whether it fails or not. Not on Windows, which has no ``resource``."""
+def timed(command: Sequence[str]) -> Timed:
+    """Run ``command`` once, whether it fails or not; ours (this Python) as build.py starts the builder.
+
+    Not on Windows, which has no ``resource``.
+    """
     import resource
 
+    env = builder_environment() if command[0] == sys.executable else None
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)

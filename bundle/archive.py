@@ -228,6 +228,8 @@ _PART_BYTES = 40 << 20
 _DICTIONARY_BYTES = 12 << 20
 """A compressor takes 12 times as much memory, and one runs per core: with 16 MiB a build on two cores needs 547 MB,
 with 12 MiB 441 MB (bench/build.py --quick)."""
+_TEXT_DICTIONARY_BYTES = 8 << 20
+"""As large as all texts of the default bundle: more would gain no byte."""
 
 
 def _lzma2(**settings: int) -> dict[str, Any]:
@@ -241,7 +243,7 @@ def _lzma2(**settings: int) -> dict[str, Any]:
 _X86 = {"id": lzma.FILTER_X86}
 _ENGINE_CODE = (_X86, _lzma2(nice_len=80, depth=32, lc=4, pb=0))
 _CODE = (_X86, _lzma2(nice_len=96, depth=32))
-_TEXT = (_lzma2(nice_len=80, depth=32, lc=4, pb=0, dict_size=8 << 20),)
+_TEXT = (_lzma2(nice_len=80, depth=32, lc=4, pb=0, dict_size=_TEXT_DICTIONARY_BYTES),)
 
 
 # Packing

@@ -107,8 +107,8 @@ def test_nothing_that_ships_imports_a_trimmed_module(real_bundle: Path) -> None:
         parts = module.split(".")
         for end in range(1, len(parts) + 1):
             path = "/".join(parts[:end])
-            files = [f"python/{path}.pyd", f"{LIBRARY}/{path}.pyc", f"{LIBRARY}/{path}/__init__.pyc"]
-            files.append(f"app/packages/{path}.py")
+            files = [f"python/{path}.pyd", f"app/packages/{path}.py"]
+            files += [f"{LIBRARY}/{path}.pyc", f"{LIBRARY}/{path}/__init__.pyc"]
             if any(fnmatchcase(file, glob) for file in files for glob in gone):
                 return True
         return False
