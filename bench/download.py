@@ -28,6 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
 from bench.result import Row, finish, not_measured  # noqa: E402
 from bench.tools import Missing, program  # noqa: E402
+from oneclick.integrity import file_sha256  # noqa: E402
 
 MODEL_BYTES = 3_514_297_136
 CONNECTIONS = 4
@@ -146,14 +147,6 @@ def make(path: str, size: str) -> None:
     print(digest.hexdigest())
 
 
-def digest_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while data := stream.read(1 << 20):
-            digest.update(data)
-    return digest.hexdigest()
-
-
 class Serving:
     """A server in a process of its own, so that its work is not counted as anybody's."""
 
@@ -247,7 +240,7 @@ def kill_and_resume(folder: Path, size_bytes: int, kills: int) -> int:
                 break
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     twice = server.sent_bytes - size_bytes
-    right = digest_of(target) == digest
+    right = file_sha256(target) == digest
     print(
         f"{kills} kills, {size_bytes} bytes, digest right: {right}, sent twice: {twice / 2**20:.1f} MiB in all, "
         f"{twice / kills / 2**20:.1f} MiB per kill (a block has 64 MiB)"

@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
 from bench.result import Row, finish, not_measured  # noqa: E402
 from bench.tools import Missing, program, timed  # noqa: E402
-from bundle.manifest import digest_of  # noqa: E402
+from oneclick.integrity import file_sha256  # noqa: E402
 
 MODEL_BYTES = 3_514_297_136
 QUICK_BYTES = 512 << 20
@@ -77,7 +77,7 @@ def main() -> int:
         (tree / "bundle.json").write_bytes(b"{}\n")
         target = Path(scratch) / "out" / "pack.7z"
         volume = str(2 << 30)
-        _, sha256 = digest_of(tree / NAME)
+        sha256 = file_sha256(tree / NAME)
         commands = {
             "ours": [sys.executable, "-c", OURS, str(tree), str(target), "0", sha256],
             "7zz -mx=0": [seven_zip, "a", "-bd", "-mx=0", str(target), str(tree)],

@@ -36,7 +36,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 import requests  # noqa: E402
 
 from bench.result import Row, finish, not_measured  # noqa: E402
-from bench.startup import end_all, free_port, make_tutorial, workplace  # noqa: E402
+from bench.startup import end_all, make_tutorial, workplace  # noqa: E402
 from bench.tools import LLAMA_PACKAGES, PEERS, Missing, environment, finished_archive, need_windows  # noqa: E402
 from bundle.shape_test import SHAPES, write_random_model  # noqa: E402
 from oneclick.model_file import read_header, read_tokenizer  # noqa: E402
@@ -45,6 +45,7 @@ from oneclick.server.prompt import Answers, Limits, build_chat  # noqa: E402
 from oneclick.server.tokenizer import ChatTokenizer  # noqa: E402
 from tests.support.native_engine import native_engine  # noqa: E402
 from tests.support.server_processes import our_server, upstream_server, wait_until_ready  # noqa: E402
+from tests.support.wine import free_port  # noqa: E402
 
 ANSWER_TOKENS = 24
 Messages = list[dict[str, str]]

@@ -19,7 +19,6 @@ import argparse
 import http.client
 import json
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -38,7 +37,7 @@ from bench.tools import Missing, finished_archive, need_windows  # noqa: E402
 from bundle.shape_test import write_random_model  # noqa: E402
 from bundle.wine import WindowsProgram, WinePrefix  # noqa: E402
 from tests.support.upstream import convert_script  # noqa: E402
-from tests.support.wine import extract, install_for_windows, whole_python  # noqa: E402
+from tests.support.wine import extract, free_port, install_for_windows, whole_python  # noqa: E402
 
 GOAL, GOAL_STOP_S = 0.5, 5
 BAT = "the tutorial's .bat"
@@ -57,12 +56,6 @@ COMPILE = (  # The bundle has no compileall.
     "[py_compile.compile(str(path), invalidation_mode=mode) for path in pathlib.Path('app').rglob('*.py')]"
 )
 Times = dict[str, float]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(program: WindowsProgram, port: int, method: str, path: str, body: str | None = None) -> float:

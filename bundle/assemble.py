@@ -19,7 +19,7 @@ from bundle.errors import SourceError
 from bundle.layout import DOORS, HELP_FILE, SETTINGS_FILE
 from bundle.licences import collect_licenses
 from bundle.log import Log
-from bundle.manifest import digest_of, write_manifest
+from bundle.manifest import write_manifest
 from bundle.packages import stage_packages
 from bundle.plan import ROOT, Plan
 from bundle.provenance import Provenance
@@ -31,6 +31,7 @@ from bundle.scratch import scratch_folder
 from bundle.sources import Sources
 from bundle.trim import trim_tree
 from bundle.verify import write_sums
+from oneclick.integrity import file_sha256
 
 _DISK_ADVICE = "make room, or choose another folder with --output; nothing finished was lost"
 
@@ -208,7 +209,7 @@ def stage_model(plan: Plan, tree: Path, sources: Sources) -> str | None:
 
 def _model_digest(plan: Plan, path: Path) -> str:
     """Return the sha256 of the model that is packed: the pinned one, so that gigabytes are read once, when packing."""
-    return plan.model.sha256 if plan.model else digest_of(path)[1]
+    return plan.model.sha256 if plan.model else file_sha256(path)
 
 
 def bundle_info(recipe: Recipe, python: str, engine: EngineInfo) -> dict[str, object]:

@@ -13,7 +13,6 @@ what this module writes for the same data. Files that users' PCs make (logs, a d
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from typing import Any
 from bundle.errors import AuditFailed, UsageError
 from bundle.names import member_problem
 from bundle.provenance import Provenance
+from oneclick.integrity import file_sha256
 
 NAME = "MANIFEST.json"
 FORMAT = 1
@@ -180,10 +180,5 @@ def tree_files(tree: Path) -> Iterator[Path]:
 
 
 def digest_of(path: Path) -> tuple[int, str]:
-    """Size in bytes and sha256 of a file, read in one pass of 1 MiB chunks."""
-    size_bytes, digest = 0, hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            size_bytes += len(chunk)
-            digest.update(chunk)
-    return size_bytes, digest.hexdigest()
+    """Size in bytes and sha256 of a file."""
+    return path.stat().st_size, file_sha256(path)

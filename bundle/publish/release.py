@@ -22,7 +22,7 @@ from typing import Any
 from bundle import manifest as manifests
 from bundle.disk import disk_named
 from bundle.errors import AuditFailed, StorageError
-from bundle.manifest import Manifest, digest_of
+from bundle.manifest import Manifest
 from bundle.publish.contents import read_members
 from bundle.publish.files import Patch, ReleaseFile
 from bundle.publish.notes import Notes, Words, write_notes
@@ -31,6 +31,7 @@ from bundle.publish.patches import describe_patch
 from bundle.publish.previous import LATEST, Previous
 from bundle.recipe import Recipe
 from bundle.verify import SUMS, verify_archive
+from oneclick.integrity import file_sha256
 
 BUNDLE_JSON = "bundle.json"
 SBOM = "sbom.cdx.json"
@@ -134,12 +135,12 @@ def _write(to: Path, large: Sequence[Path], texts: dict[str, bytes], latest: byt
     sums = {}
     for path in large:
         _copy(path, to / path.name)
-        sums[path.name] = digest_of(to / path.name)[1]
-        if sums[path.name] != digest_of(path)[1]:
+        sums[path.name] = file_sha256(to / path.name)
+        if sums[path.name] != file_sha256(path):
             raise StorageError(f"{path.name} changed while it was copied", why="its digest differs", do="publish again")
     for name, data in texts.items():
         _put(to / name, data)
-        sums[name] = digest_of(to / name)[1]
+        sums[name] = file_sha256(to / name)
     lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
     _put(to / SUMS, lines.encode())
     _put(to / LATEST, latest)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import MakeBundle, keep_open
-from tests.support.wine import Running, port_is_free, wait_until
+from tests.support.wine import Running, free_port, port_is_free, wait_until
 
 pytestmark = pytest.mark.wine
 
@@ -160,13 +160,6 @@ def test_a_folder_that_cannot_be_written_still_chats(make_bundle: MakeBundle) ->
     bundle.stop(program)
     bundle.prefix.end()
     keep_open(bundle.prefix)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class taken_port:

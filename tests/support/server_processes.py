@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import requests
 import uv
 
 from bundle.cache import default_cache_dir
+from tests.support.wine import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 300.0
@@ -72,9 +72,7 @@ def upstream_packages() -> Path:
 @contextlib.contextmanager
 def upstream_server(model: Path, engine: Path, threads: int = 0) -> Iterator[tuple[int, int]]:
     """Run ``uvicorn chatglm_cpp.openai_api:app`` as the tutorial does; give (port, process id)."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     program = (
         f"import sys; sys.path[:0] = [{str(engine)!r}, {str(upstream_packages())!r}]; "
         f"import uvicorn; uvicorn.run('chatglm_cpp.openai_api:app', port={port}, log_level='error')"

@@ -196,6 +196,13 @@ def wait_until(true: Callable[[], object], what: Callable[[], object] = lambda: 
         time.sleep(0.05)
 
 
+def free_port() -> int:
+    """Return a port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def port_is_free(port: int) -> bool:
     """Tell whether nobody listens on ``port`` of this machine."""
     with socket.socket() as probe:
