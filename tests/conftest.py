@@ -14,8 +14,28 @@ NEEDS = {"wine": ("wine",), "browser": ("chromium",)}
 """Marker -> programs without which its tests cannot run; tests/run.py installs them or says so."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what needs a program that this machine lacks, and say which."""
+SLOW_FIXTURES = frozenset(
+    "built_archive real_bundle engine our_engine released_engine program slow_program open_page node prefix".split()
+)
+"""What takes a build, a compiler, a browser or another person's client to have; ``--fast`` does without."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="only tests that need no engine, archive, Wine or browser")
+
+
+def is_slow(item: pytest.Item) -> bool:
+    """Tell whether ``--fast`` leaves the test out."""
+    marked = any(item.get_closest_marker(name) for name in ("wine", "browser", "slow"))
+    return marked or bool(SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what ``--fast`` is not for, and what needs a program that this machine lacks, and say which."""
+    if config.getoption("--fast"):
+        slow = [item for item in items if is_slow(item)]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not is_slow(item)]
     for item in items:
         for marker, programs in NEEDS.items():
             missing = [program for program in programs if not shutil.which(program)]
