@@ -14,9 +14,7 @@ NEEDS = {"wine": ("wine",), "browser": ("chromium",)}
 """Marker -> programs without which its tests cannot run; tests/run.py installs them or says so."""
 
 
-SLOW_FIXTURES = frozenset(
-    "built_archive real_bundle engine our_engine released_engine program slow_program open_page node prefix".split()
-)
+SLOW_FIXTURES = {"built_archive", "real_bundle", "engine", "our_engine", "released_engine", "program", "slow_program"}
 """What takes a build, a compiler, a browser or another person's client to have; ``--fast`` does without."""
 
 
