@@ -1,4 +1,4 @@
-"""Maintainers' entry: makes its own environment on the first run, then hands over to bundle.cli.
+"""Maintainers' entry: makes its own environment on the first run, then hands over to bundle.cli.main.
 
 Only the standard library is used here, so that any Python 3.10+ can start it.
 """
@@ -36,7 +36,7 @@ def main() -> int:
         if os.environ.get(GLIBC) == HUGE_PAGES:
             del os.environ[GLIBC]  # for this process alone: with it, Wine may fail to start
         sys.path.insert(1, str(ROOT / "payload"))
-        from bundle.cli import main as run_cli
+        from bundle.cli.main import main as run_cli
 
         return run_cli(sys.argv[1:])
     code = prepare_environment(files)

@@ -27,7 +27,7 @@ from bench.result import Row, finish, not_measured  # noqa: E402
 from bench.tools import Missing, finished_archive, program, timed  # noqa: E402
 from tests.support.wine import extract  # noqa: E402
 
-OURS = "import sys; from pathlib import Path; from bundle.archive import write_archive\n"
+OURS = "import sys; from pathlib import Path; from bundle.archive.write import write_archive\n"
 OURS += "write_archive(Path(sys.argv[1]), Path(sys.argv[2]))"
 PY7ZR = "import sys, py7zr\nwith open(sys.argv[1], 'rb') as file, py7zr.SevenZipFile(file) as archive:\n"
 PY7ZR += "    archive.extractall(sys.argv[2])"

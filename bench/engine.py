@@ -33,17 +33,17 @@ sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 from bench.result import Row, finish, not_measured  # noqa: E402
 from bench.tools import LLAMA_PACKAGES, PEERS, Missing, environment, need_windows  # noqa: E402
 from bundle.assemble import engine_request  # noqa: E402
-from bundle.cache import Cache, default_cache_dir  # noqa: E402
-from bundle.engine.build import build_engine  # noqa: E402
+from bundle.engine.compile.build import build_engine  # noqa: E402
 from bundle.engine.request import LEVELS  # noqa: E402
 from bundle.engine.stage import stage_engine  # noqa: E402
 from bundle.errors import BundleError  # noqa: E402
+from bundle.fetch.cache import Cache, default_cache_dir  # noqa: E402
+from bundle.fetch.sources import Sources  # noqa: E402
 from bundle.log import Log  # noqa: E402
+from bundle.model.random_model import SHAPES, write_random_model  # noqa: E402
 from bundle.plan import resolve_plan  # noqa: E402
-from bundle.python_runtime import stage_python  # noqa: E402
-from bundle.shape_test import SHAPES, write_random_model  # noqa: E402
-from bundle.sources import Sources  # noqa: E402
-from bundle.wine import WindowsProgram, WinePrefix, usable_locale  # noqa: E402
+from bundle.stage.python import stage_python  # noqa: E402
+from bundle.windows.wine import WindowsProgram, WinePrefix, usable_locale  # noqa: E402
 
 MEASURE = PEERS / "measure_engine.py"
 LLAMA = "llama.cpp"

@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 import requests  # noqa: E402
 
 from bench.result import Row, finish  # noqa: E402
-from bundle.shape_test import SHAPES, write_random_model  # noqa: E402
+from bundle.model.random_model import SHAPES, write_random_model  # noqa: E402
 from tests.support.native_engine import native_engine  # noqa: E402
 from tests.support.server_processes import our_server  # noqa: E402
 

@@ -36,7 +36,7 @@ GOAL_TIME_RATIO, GOAL_MEMORY_MB = 2.0, 200
 NAME = "chatglm3-ggml.bin"
 OURS = """import resource, sys
 from pathlib import Path
-from bundle.archive import write_archive
+from bundle.archive.write import write_archive
 volume = int(sys.argv[3]) or None
 pinned = {"chatglm3-ggml.bin": sys.argv[4]}
 write_archive(Path(sys.argv[1]), Path(sys.argv[2]), stored=list(pinned), digests=pinned, volume_size=volume)

@@ -59,7 +59,7 @@ def compare(folder: Path, quick: bool, dtype: str, rounds: int) -> int:
     weights = make_weights(folder, quick)
     size_bytes = sum(file.stat().st_size for file in weights.iterdir())
     print(f"weights: {size_bytes / 1e9:.2f} GB of float16, {os.cpu_count()} cores, type {dtype}")
-    script = "import sys; from pathlib import Path; from bundle.quantize import quantize\n"
+    script = "import sys; from pathlib import Path; from bundle.model.quantize import quantize\n"
     script += "quantize(sys.argv[1], sys.argv[2], Path(sys.argv[3]))"
     ours = [sys.executable, "-c", script, str(weights), dtype, str(folder / "ours.bin")]
     upstream = [str(convert_python()), str(convert_script()), "-i", str(weights), "-t", dtype]
@@ -76,11 +76,11 @@ def compare(folder: Path, quick: bool, dtype: str, rounds: int) -> int:
 
 def make_weights(folder: Path, quick: bool) -> Path:
     """Write the random checkpoint with the code that upstream asks for, and return its folder."""
-    from bundle import shape_test
+    from bundle.model import random_model
     from tests.quantize import checkpoints
 
-    full = shape_test.SHAPES["full"]
-    shape_test.SHAPES["quick"] = replace(full, num_layers=2)
+    full = random_model.SHAPES["full"]
+    random_model.SHAPES["quick"] = replace(full, num_layers=2)
     checkpoints.CASES["weights"] = {"shape": "quick" if quick else "full", "shards": 7}
     return checkpoints.write_case("weights", folder)
 

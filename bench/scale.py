@@ -32,10 +32,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 from bench.engine import OURS, Engine, StartWindows, our_start, prepare_engines, windows  # noqa: E402
 from bench.result import Row, finish, not_measured  # noqa: E402
 from bench.tools import Missing, finished_archive, need_windows  # noqa: E402
-from bundle.archive import write_archive  # noqa: E402
-from bundle.matrix import NO_MODEL, read_matrix  # noqa: E402
-from bundle.recipe import read_recipe  # noqa: E402
-from bundle.shape_test import SHAPES, write_random_model  # noqa: E402
+from bundle.archive.write import write_archive  # noqa: E402
+from bundle.model.random_model import SHAPES, write_random_model  # noqa: E402
+from bundle.recipe.recipe import read_recipe  # noqa: E402
+from bundle.release.matrix import NO_MODEL, read_matrix  # noqa: E402
 from tests.support.wine import extract  # noqa: E402
 
 Growth = list[tuple[float, list[float]]]

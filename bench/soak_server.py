@@ -25,7 +25,7 @@ import psutil  # noqa: E402
 import requests  # noqa: E402
 
 from bench.result import Row, finish  # noqa: E402
-from bundle.shape_test import write_random_model  # noqa: E402
+from bundle.model.random_model import write_random_model  # noqa: E402
 from tests.support.native_engine import native_engine  # noqa: E402
 from tests.support.server_processes import our_server  # noqa: E402
 

@@ -34,8 +34,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
 from bench.result import Row, finish, not_measured  # noqa: E402
 from bench.tools import Missing, finished_archive, need_windows  # noqa: E402
-from bundle.shape_test import write_random_model  # noqa: E402
-from bundle.wine import WindowsProgram, WinePrefix  # noqa: E402
+from bundle.model.random_model import write_random_model  # noqa: E402
+from bundle.windows.wine import WindowsProgram, WinePrefix  # noqa: E402
 from tests.support.upstream import convert_script  # noqa: E402
 from tests.support.wine import extract, free_port, install_for_windows, whole_python  # noqa: E402
 

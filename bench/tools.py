@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from build import builder_environment
-from bundle.cache import default_cache_dir
+from bundle.fetch.cache import default_cache_dir
 
 ROOT = Path(__file__).resolve().parents[1]
 ARCHIVE = ROOT / "dist" / "ChatGLM3_cpp.7z"

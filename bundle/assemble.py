@@ -8,29 +8,29 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundle.archive import ArchiveInfo, write_archive
+from bundle.archive.write import ArchiveInfo, write_archive
 from bundle.audit import AuditExpectations, audit_notes, audit_tree, names_of_this_machine, require_clean
-from bundle.components import bundle_provenance
+from bundle.check.verify import write_sums
+from bundle.contents.collect import bundle_provenance
+from bundle.contents.component import Provenance
+from bundle.contents.licences import collect_licenses
+from bundle.contents.manifest import write_manifest
+from bundle.contents.sbom import write_sbom
 from bundle.disk import DISK_TROUBLE, disk_named
-from bundle.engine.build import build_engine, cached_wheels
+from bundle.engine.compile.build import build_engine, cached_wheels
 from bundle.engine.request import LEVELS, EngineInfo, EngineRequest, required_files
 from bundle.engine.stage import stage_engine
 from bundle.errors import SourceError
-from bundle.layout import DOORS, HELP_FILE, SETTINGS_FILE
-from bundle.licences import collect_licenses
+from bundle.fetch.sources import Sources
 from bundle.log import Log
-from bundle.manifest import write_manifest
-from bundle.packages import stage_packages
+from bundle.paths import DOORS, HELP_FILE, SETTINGS_FILE
 from bundle.plan import ROOT, Plan
-from bundle.provenance import Provenance
-from bundle.python_runtime import python_version, stage_python
-from bundle.recipe import Model, Recipe
-from bundle.render import write_bat, write_text
-from bundle.sbom import write_sbom
+from bundle.recipe.recipe import Model, Recipe
 from bundle.scratch import scratch_folder
-from bundle.sources import Sources
-from bundle.trim import trim_tree
-from bundle.verify import write_sums
+from bundle.stage.packages import stage_packages
+from bundle.stage.python import python_version, stage_python
+from bundle.stage.render import write_bat, write_text
+from bundle.stage.trim import trim_tree
 from oneclick.integrity import file_sha256
 
 _DISK_ADVICE = "make room, or choose another folder with --output; nothing finished was lost"

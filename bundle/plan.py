@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bundle.errors import StorageError, UsageError
-from bundle.lock import Lock, read_lock, with_blocks
-from bundle.recipe import Model, Recipe, read_recipe, unknown
+from bundle.recipe.lock import Lock, read_lock, with_blocks
+from bundle.recipe.recipe import Model, Recipe, read_recipe, unknown
 
 ROOT = Path(__file__).resolve().parent.parent
 WHEEL_CHOICES = ("auto", "release", "compile")

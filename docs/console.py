@@ -17,8 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
-from bundle.shape_test import write_random_model  # noqa: E402
-from bundle.wine import WinePrefix  # noqa: E402
+from bundle.model.random_model import write_random_model  # noqa: E402
+from bundle.windows.wine import WinePrefix  # noqa: E402
 from tests.support.wine import READY, Bundle, extract  # noqa: E402
 
 COLUMNS = 100

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bundle.errors import UsageError
-from bundle.inspect_model import inspect_model
-from bundle.quantize import published
-from bundle.shape_test import write_random_model
+from bundle.model.inspect import inspect_model
+from bundle.model.quantize import published
+from bundle.model.random_model import write_random_model
 from oneclick.integrity import file_sha256
 from oneclick.model_file import read_header, tensor_layout
 

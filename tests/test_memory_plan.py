@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bundle.shape_test import SHAPES
+from bundle.model.random_model import SHAPES
 from oneclick.errors import OneClickError
 from oneclick.findings import OK, WARNING
 from oneclick.machine import Memory

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle.shape_test import write_random_model
+from bundle.model.random_model import write_random_model
 from oneclick.bundle_info import BundleInfo, parse_bundle_info
 from oneclick.console import Console
 from oneclick.course import Course

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundle.shape_test import write_random_model
+from bundle.model.random_model import write_random_model
 from oneclick import model_file
 from oneclick.errors import OneClickError
 from oneclick.messages import both, model

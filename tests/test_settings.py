@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle.render import render_text
+from bundle.stage.render import render_text
 from oneclick import settings
 from oneclick.messages import set_language
 from oneclick.settings import CHECKS, Settings, decode, parse_settings, read_settings, set_value, with_value

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from sentencepiece import SentencePieceProcessor
 
-from bundle import synthetic_tokenizer
 from bundle.errors import StorageError, UsageError
-from bundle.shape_test import model_plan, write_random_model
+from bundle.model import random_tokenizer
+from bundle.model.random_model import model_plan, write_random_model
 from oneclick.integrity import file_sha256
 from oneclick.model_file import SPECIAL_TOKENS, expected_size, pack_header
 from tests.support.native_chat import chat
@@ -17,7 +17,7 @@ from tests.support.native_chat import chat
 
 def vocabulary() -> SentencePieceProcessor:
     processor = SentencePieceProcessor()
-    processor.LoadFromSerializedProto(synthetic_tokenizer.make_proto())
+    processor.LoadFromSerializedProto(random_tokenizer.make_proto())
     return processor
 
 
@@ -49,15 +49,15 @@ def test_any_text_can_be_encoded_and_comes_back(text: str) -> None:
 
 
 def test_the_tokenizer_is_written_as_sentencepiece_writes_it() -> None:
-    assert vocabulary().serialized_model_proto() == synthetic_tokenizer.make_proto()
+    assert vocabulary().serialized_model_proto() == random_tokenizer.make_proto()
 
 
 @pytest.mark.parametrize("dtype", ["q4_0", "q8_0", "f16"])
 def test_the_engine_loads_it_and_says_words(tmp_path: Path, dtype: str) -> None:
     write_random_model(tmp_path / "模型.bin", dtype=dtype)
     (answer,) = chat(tmp_path / "模型.bin", "你好")
-    pieces = [kind for _, _, kind in synthetic_tokenizer.pieces()]
-    assert all(pieces[token] == synthetic_tokenizer.NORMAL for token in answer["answer"])
+    pieces = [kind for _, _, kind in random_tokenizer.pieces()]
+    assert all(pieces[token] == random_tokenizer.NORMAL for token in answer["answer"])
     assert len(set(answer["answer"])) > 5
 
 

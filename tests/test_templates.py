@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle.render import write_bat
+from bundle.stage.render import write_bat
 
 DOORS = {"一键运行.bat": "", "下载模型.bat": "download", "环境诊断.bat": "doctor"}
 

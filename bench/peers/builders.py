@@ -17,13 +17,13 @@ from pathlib import Path
 
 from bench.tools import Missing, environment, program
 from bundle.assemble import engine_request
-from bundle.cache import Cache, default_cache_dir
-from bundle.engine.build import build_engine
-from bundle.engine.tools import install_tools
+from bundle.engine.compile.build import build_engine
+from bundle.engine.compile.tools import install_tools
+from bundle.fetch.cache import Cache, default_cache_dir
+from bundle.fetch.sources import Sources
 from bundle.log import Log
 from bundle.plan import ROOT, Plan, resolve_plan
-from bundle.python_runtime import stage_python
-from bundle.sources import Sources
+from bundle.stage.python import stage_python
 
 FSPACK_PACKAGES = ("fspack==0.6.11", "pip==26.0.1")
 """fspack asks pip for wheels, also offline."""

@@ -11,9 +11,9 @@ from bundle.audit.findings import AuditExpectations, Finding, Tree, read_tree
 from bundle.audit.leaks import check_leaks, names_of_this_machine
 from bundle.audit.leftovers import check_leftovers
 from bundle.audit.licences import check_licences
+from bundle.audit.manifest_rule import check_manifest
+from bundle.audit.name_rule import check_length, check_names, folder_budget, longest_name
 from bundle.audit.native import check_imports, check_machine
-from bundle.audit.origin import check_manifest
-from bundle.audit.paths import check_length, check_names, folder_budget, longest_name
 from bundle.audit.signatures import check_signatures, signature_tool
 from bundle.errors import AuditFailed
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bundle.audit.findings import AuditExpectations, Finding, Tree
-from bundle.engine.instruction_set import read_instruction_sets
 from bundle.errors import BundleError
+from bundle.windows.instruction_set import read_instruction_sets
 
 
 def check_instructions(tree: Tree, expected: AuditExpectations) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bundle.provenance import Component
+from bundle.contents.component import Component
 
 MAX_PATH_CHARACTERS = 120
 """Longest name inside the bundle's folder; leaves 138 characters for where people put it."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from packaging.utils import canonicalize_name
 
 from bundle.audit.findings import AuditExpectations, Finding, Tree
-from bundle.licences import FOLDER, INDEX, parse_index
+from bundle.contents.licences import FOLDER, INDEX, parse_index
 
 _BY_OTHERS = re.compile(
     r"python/python\.exe"

@@ -12,8 +12,8 @@ from posixpath import basename, dirname
 from delvewheel._dll_list import ignore_names_x64  # type: ignore[import-untyped]
 
 from bundle.audit.findings import AuditExpectations, Finding, Tree
-from bundle.engine.pe import read_imports
 from bundle.errors import BundleError
+from bundle.windows.pe import read_imports
 
 _SUFFIXES = (".exe", ".dll", ".pyd")
 _API_SET = re.compile(r"(api|ext)-[a-z0-9-]+\.dll$")

@@ -6,7 +6,7 @@ Use: ``required_files(request)`` tells the lock what a compile takes, ``build_en
 
 from __future__ import annotations
 
-from bundle.engine.build import build_engine
+from bundle.engine.compile.build import build_engine
 from bundle.engine.request import LEVELS, EngineInfo, EngineRequest, NeededFile, required_files, runtime_files
 from bundle.engine.stage import stage_engine
 

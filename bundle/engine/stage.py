@@ -7,12 +7,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bundle.engine.instruction_set import read_instruction_sets, smallest_level
-from bundle.engine.pe import is_windows_dll, read_imports
+from bundle.archive.unpack import unpack_zip
 from bundle.engine.request import LEVELS, PACKAGE, EngineInfo, Fetch, StagedLevel, runtime_files
 from bundle.engine.wheel import WheelInfo, check_wheel
 from bundle.errors import BundleError, UsageError
-from bundle.unpack import unpack_zip
+from bundle.windows.instruction_set import read_instruction_sets, smallest_level
+from bundle.windows.pe import is_windows_dll, read_imports
 
 _LEFT_OUT = {"convert.py", "openai_api.py", "langchain_api.py", "_C.pyi"}
 """Files of the package that no user of a bundle needs. ``chatglm_cpp/__init__.py`` imports ``convert`` (and PyTorch)

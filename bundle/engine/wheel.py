@@ -15,9 +15,9 @@ from pathlib import Path
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from bundle.archive.unpack import BadArchive, unpack_zip
 from bundle.engine.request import PACKAGE
 from bundle.errors import UsageError
-from bundle.unpack import BadArchive, unpack_zip
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from bundle import pypi
-from bundle.cache import Cache
-from bundle.lock import Lock, PinnedFile
+from bundle.fetch import pypi
+from bundle.fetch.cache import Cache
+from bundle.fetch.sources import Sources
 from bundle.log import Log
-from bundle.recipe import Mirror, Recipe, read_recipe
-from bundle.sources import Sources
+from bundle.recipe.lock import Lock, PinnedFile
+from bundle.recipe.recipe import Mirror, Recipe, read_recipe
 from tests.support.bad_server import BadServer
 from tests.support.language import english  # noqa: F401 - a fixture of all tests here
 

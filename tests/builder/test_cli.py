@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle.cli import main
+from bundle.cli.main import main
 from tests.support.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent.parent.parent

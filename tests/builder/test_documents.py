@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import click
 import pytest
 
-from bundle.cli import cli
+from bundle.cli.main import cli
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENTS = ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md"]

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bundle.errors import BundleError
-from bundle.lock import read_lock
-from bundle.matrix import MATRIX, read_matrix
-from bundle.recipe import RECIPES, read_recipe, read_toml
+from bundle.recipe.lock import read_lock
+from bundle.recipe.recipe import RECIPES, read_recipe, read_toml
+from bundle.release.matrix import MATRIX, read_matrix
 from oneclick.settings import CHECKS, parse_settings
 
 VALUES = st.recursive(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from bundle.errors import UsageError
-from bundle.lock import Lock, PinnedFile, lock_text, read_lock
-from bundle.pinning import hub_differences, target_tags, wanted_files
-from bundle.recipe import ModelSource, Recipe, read_recipe, recipe_files
+from bundle.pin.refresh import hub_differences, target_tags, wanted_files
+from bundle.recipe.lock import Lock, PinnedFile, lock_text, read_lock
+from bundle.recipe.recipe import ModelSource, Recipe, read_recipe, recipe_files
 from tests.support.bad_server import BadServer
 
 RECIPE_NAMES = [path.stem for path in recipe_files()]

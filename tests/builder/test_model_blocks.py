@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from bundle import cli
 from bundle.assemble import catalogue_entry
+from bundle.cli import main as cli
 from bundle.errors import UsageError
-from bundle.lock import lock_text, read_lock, with_blocks
-from bundle.model_blocks import block_digests, pin_blocks
-from bundle.recipe import Recipe, read_recipe
+from bundle.pin.blocks import block_digests, pin_blocks
+from bundle.recipe.lock import lock_text, read_lock, with_blocks
+from bundle.recipe.recipe import Recipe, read_recipe
 from oneclick.download.files import BLOCK_BYTES
 
 

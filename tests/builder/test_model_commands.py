@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bundle.cli import main
-from bundle.random_checkpoint import write_random_checkpoint
+from bundle.cli.main import main
+from bundle.model.random_checkpoint import write_random_checkpoint
 from oneclick.integrity import file_sha256
 from oneclick.model_file import read_header
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bundle.errors import UsageError
-from bundle.lock import PinnedFile
-from bundle.packages import stage_packages
+from bundle.recipe.lock import PinnedFile
+from bundle.stage.packages import stage_packages
 
 
 def wheel(folder: Path, name: str, files: dict[str, bytes], tag: str = "py3-none-any") -> tuple[PinnedFile, Path]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bundle.errors import StorageError, UsageError
+from bundle.model.random_model import write_random_model
 from bundle.plan import parse_size, resolve_plan
-from bundle.shape_test import write_random_model
 
 
 def test_the_default_plan_is_the_default_recipe(tmp_path: Path) -> None:

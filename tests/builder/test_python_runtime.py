@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from bundle.cache import Cache
-from bundle.components import python_component
+from bundle.contents.collect import python_component
+from bundle.contents.component import Provenance
+from bundle.contents.manifest import write_manifest
 from bundle.errors import UsageError
-from bundle.manifest import write_manifest
-from bundle.provenance import Provenance
-from bundle.python_runtime import restore_uncompressed, stage_python, write_pth
+from bundle.fetch.cache import Cache
+from bundle.stage.python import restore_uncompressed, stage_python, write_pth
 from tests.builder.conftest import MakeSources, pin
 from tests.support.bad_server import BadServer
 

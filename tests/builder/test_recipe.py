@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bundle.errors import UsageError
-from bundle.recipe import RECIPES, read_recipe, recipe_files
+from bundle.recipe.recipe import RECIPES, read_recipe, recipe_files
 
 TEXT = (RECIPES / "chatglm3.toml").read_text(encoding="utf-8")
 

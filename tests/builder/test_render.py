@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bundle import render
 from bundle.errors import UsageError
-from bundle.layout import DOORS
-from bundle.recipe import read_recipe
-from bundle.render import render_text, write_bat, write_text
+from bundle.paths import DOORS
+from bundle.recipe.recipe import read_recipe
+from bundle.stage import render
+from bundle.stage.render import render_text, write_bat, write_text
 
 if sys.version_info >= (3, 11):
     import tomllib

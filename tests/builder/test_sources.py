@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bundle import sources as sources_module
 from bundle.errors import DigestMismatch, SourceError
+from bundle.fetch import sources as sources_module
+from bundle.fetch.sources import Sources
 from bundle.log import Log
-from bundle.sources import Sources
 from tests.builder.conftest import DATA, MakeSources, pin
 from tests.support.bad_server import BadServer, Behaviour, cut, html, ok, stall, status
 

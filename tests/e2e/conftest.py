@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bundle.shape_test import write_random_model
-from bundle.wine import WinePrefix
+from bundle.model.random_model import write_random_model
+from bundle.windows.wine import WinePrefix
 from tests.support.wine import Bundle, copy_of, extract
 
 MakeBundle = Callable[..., Bundle]

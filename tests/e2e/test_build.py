@@ -16,7 +16,7 @@ from pathlib import Path
 import py7zr
 import pytest
 
-from bundle.shape_test import write_random_model
+from bundle.model.random_model import write_random_model
 from tests.support.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from bundle.shape_test import write_random_model
+from bundle.model.random_model import write_random_model
 from tests.e2e.conftest import MakeBundle
 from tests.server.test_text import TOKENIZER
 from tests.support.clients import run_node_clients, run_openai_tests, write_calling_model

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle.shape_test import write_random_model
+from bundle.model.random_model import write_random_model
 from tests.e2e.conftest import MakeBundle
 from tests.support.bad_server import BadServer, ok
 from tests.support.wine import Bundle, Running, wait_until

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle.shape_test import write_random_model
+from bundle.model.random_model import write_random_model
 from tests.e2e.conftest import MakeBundle
 from tests.support.wine import READY, Running
 

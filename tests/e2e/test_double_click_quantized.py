@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bundle.quantize import quantize
-from bundle.random_checkpoint import write_random_checkpoint
+from bundle.model.quantize import quantize
+from bundle.model.random_checkpoint import write_random_checkpoint
 from tests.e2e.conftest import MakeBundle
 
 pytestmark = pytest.mark.wine

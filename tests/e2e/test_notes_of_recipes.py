@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from bundle.manifest import Manifest
-from bundle.publish.notes import write_notes
-from bundle.recipe import read_recipe
-from bundle.verify import read_contents
+from bundle.check.verify import read_contents
+from bundle.contents.manifest import Manifest
+from bundle.recipe.recipe import read_recipe
+from bundle.release.notes import write_notes
 
 
 def as_the_other_recipe_has_it(manifest: Manifest) -> Manifest:

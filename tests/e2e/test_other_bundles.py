@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bundle.shape_test import write_random_model
-from bundle.wine import WinePrefix, usable_locale
+from bundle.model.random_model import write_random_model
+from bundle.windows.wine import WinePrefix, usable_locale
 from tests.support.build_py import build_py
 from tests.support.wine import extract
 

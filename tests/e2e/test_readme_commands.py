@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from bundle.cli import cli
-from bundle.random_checkpoint import write_random_checkpoint
+from bundle.cli.main import cli
+from bundle.model.random_checkpoint import write_random_checkpoint
 from tests.publish.hosts.github import GitHubHost
 from tests.publish.hosts.host import Host, serving
 from tests.publish.hosts.huggingface import HuggingFaceHost

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from bundle.archive import write_archive
-from bundle.manifest import NAME, digest_of, dump, load
-from bundle.patch import MadePatch, make_patch
-from bundle.wine import WindowsProgram
+from bundle.archive.write import write_archive
+from bundle.contents.manifest import NAME, digest_of, dump, load
+from bundle.release.patch import MadePatch, make_patch
+from bundle.windows.wine import WindowsProgram
 from tests.e2e.conftest import MakeBundle
 from tests.support.wine import Bundle, extract, wait_until
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from bundle.engine.stage import stage_engine
-from bundle.shape_test import write_random_model
-from bundle.wine import WinePrefix, usable_locale
+from bundle.model.random_model import write_random_model
+from bundle.windows.wine import WinePrefix, usable_locale
 from tests.support.wine import extract
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from bundle.cache import default_cache_dir
-from bundle.engine import build, headers
-from bundle.engine.build import build_engine, cached_wheels
-from bundle.engine.compile import CompileFailed
-from bundle.engine.import_library import read_exports
-from bundle.engine.patches import FOLDER, apply_patch, patch_files, read_patch
+from bundle.engine.compile import build, headers
+from bundle.engine.compile.build import build_engine, cached_wheels
+from bundle.engine.compile.import_library import read_exports
+from bundle.engine.compile.source_patches import FOLDER, apply_patch, patch_files, read_patch
+from bundle.engine.compile.tools import install_tools
+from bundle.engine.compile.zig import CompileFailed
 from bundle.engine.request import SDISTS, EngineRequest, required_files
-from bundle.engine.tools import install_tools
 from bundle.errors import BundleError, SourceError, UsageError
+from bundle.fetch.cache import default_cache_dir
 from tests.support.tiny_pe import tiny_dll
 
 SOURCE = "one\ntwo\nthree\nfour\nfive\n"
@@ -122,10 +122,10 @@ def test_a_failing_compiler_is_quoted_and_leaves_no_wheel(tmp_path: Path, monkey
         sdist.addfile(member, io.BytesIO(cmake.encode()))
     cache = tmp_path / "cache"
     tools = install_tools(default_cache_dir(), print)
-    monkeypatch.setattr("bundle.engine.build.install_tools", lambda *_arguments: tools)
-    monkeypatch.setattr("bundle.engine.compile.patch_files", lambda _version: [])
-    monkeypatch.setattr("bundle.engine.compile.write_headers", lambda *_arguments: "")
-    monkeypatch.setattr("bundle.engine.compile.write_import_library", lambda *_arguments: None)
+    monkeypatch.setattr("bundle.engine.compile.build.install_tools", lambda *_arguments: tools)
+    monkeypatch.setattr("bundle.engine.compile.zig.patch_files", lambda _version: [])
+    monkeypatch.setattr("bundle.engine.compile.zig.write_headers", lambda *_arguments: "")
+    monkeypatch.setattr("bundle.engine.compile.zig.write_import_library", lambda *_arguments: None)
     (tmp_path / "python310.dll").write_bytes(b"dll")
     request = request_for(tmp_path / "python310.dll", openblas=False)
     with pytest.raises(CompileFailed, match="the moon is full") as caught:

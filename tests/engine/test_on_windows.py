@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from bundle.engine.instruction_set import read_instruction_sets
-from bundle.shape_test import write_random_model
-from bundle.wine import WinePrefix
+from bundle.model.random_model import write_random_model
+from bundle.windows.instruction_set import read_instruction_sets
+from bundle.windows.wine import WinePrefix
 from tests.engine.conftest import PROBE, Probe
 from tests.support.native_engine import native_engine
 

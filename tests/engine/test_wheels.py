@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from bundle.engine.instruction_set import read_instruction_sets, smallest_level
-from bundle.engine.pe import is_windows_dll, read_imports
 from bundle.engine.request import MSVC_RUNTIME_WHEEL
 from bundle.engine.stage import stage_engine
 from bundle.engine.wheel import check_wheel, write_wheel
 from bundle.errors import BundleError, UsageError
+from bundle.windows.instruction_set import read_instruction_sets, smallest_level
+from bundle.windows.pe import is_windows_dll, read_imports
 from tests.support.tiny_pe import AVX2_CODE, AVX512_CODE, tiny_dll
 
 METADATA = "Metadata-Version: 2.1\nName: chatglm-cpp\nVersion: 0.3.0\n"

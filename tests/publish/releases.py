@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bundle.archive import ArchiveInfo, write_archive
+from bundle.archive.write import ArchiveInfo, write_archive
 from bundle.assemble import catalogue_entry
-from bundle.recipe import Recipe, read_recipe
+from bundle.recipe.recipe import Recipe, read_recipe
 from tests.trust.trees import pack, seal, stage
 
 RECIPE = read_recipe("chatglm3")

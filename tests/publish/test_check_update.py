@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bundle.patch import make_patch
-from bundle.publish.release import make_release
+from bundle.release.patch import make_patch
+from bundle.release.release import make_release
 from oneclick.check_update import run_check_update
 from oneclick.console import Console
 from oneclick.errors import OneClickError

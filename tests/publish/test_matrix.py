@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bundle import cli, matrix
+from bundle.cli import main as cli
 from bundle.errors import UsageError
-from bundle.matrix import read_matrix, share_of, shares
+from bundle.release import matrix
+from bundle.release.matrix import read_matrix, share_of, shares
 from tests.support.clients import node_clients
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from bundle.contents.manifest import Manifest, ManifestFile
 from bundle.engine.request import LEVELS
-from bundle.manifest import Manifest, ManifestFile
-from bundle.publish.notes import write_notes
+from bundle.release.notes import write_notes
 
 KINDS = {"Python": "python", "tqdm": "package", "chatglm_cpp": "engine", "ours": "payload", "marked": "web"}
 

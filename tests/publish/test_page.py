@@ -12,7 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from bundle.publish.release import make_release
+from bundle.release.release import make_release
 from tests.publish.releases import archive_of, recipe_with
 
 pytestmark = pytest.mark.browser

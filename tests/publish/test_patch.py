@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from bundle.archive import ArchiveInfo
-from bundle.cli import main
+from bundle.archive.write import ArchiveInfo
+from bundle.cli.main import main
 from bundle.errors import UsageError
-from bundle.patch import MadePatch, make_patch
+from bundle.release.patch import MadePatch, make_patch
 from oneclick.errors import OneClickError
 from oneclick.patch import read_patch
 from tests.publish.releases import archive_of, bundle_json

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bundle.cli import main
+from bundle.check.verify import verify_archive
+from bundle.cli.main import main
 from bundle.errors import AuditFailed, UsageError
-from bundle.publish.previous import read_previous
-from bundle.publish.release import make_release
-from bundle.verify import verify_archive
+from bundle.release.previous import read_previous
+from bundle.release.release import make_release
 from tests.publish.releases import RECIPE, archive_of, recipe_with, volumes_of
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from bundle.cli import main
-from bundle.publish.release import make_release
-from bundle.publish.stores import github
+from bundle.cli.main import main
+from bundle.release.release import make_release
+from bundle.release.stores import github
 from tests.publish.hosts.github import GitHubHost
 from tests.publish.hosts.host import TOKEN, Host, serving
 from tests.publish.hosts.huggingface import HuggingFaceHost
@@ -25,7 +25,7 @@ from tests.publish.releases import RECIPE, archive_of
 ROOT = Path(__file__).resolve().parent.parent.parent
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub calls httpx2 so
 KINDS = ["github", "hf", "modelscope", "webdav"]
-RUN = "import sys; sys.path[:0] = ['.', 'payload']; from bundle.cli import main; sys.exit(main(sys.argv[1:]))"
+RUN = "import sys; sys.path[:0] = ['.', 'payload']; from bundle.cli.main import main; sys.exit(main(sys.argv[1:]))"
 """The command line in a process of its own, to be killed."""
 
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from bundle.random_checkpoint import write_random_checkpoint
+from bundle.model.random_checkpoint import write_random_checkpoint
 
 TYPES = ("f32", "f16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bundle.quantize.blocks import QUANTIZERS, Floats, NotFiniteError, quantize_rows
-from bundle.quantize.floats import decode, half_to_single, round_to, unpack_int4
+from bundle.model.quantize.blocks import QUANTIZERS, Floats, NotFiniteError, quantize_rows
+from bundle.model.quantize.floats import decode, half_to_single, round_to, unpack_int4
 from oneclick.model_file import DTYPES
 
 STEPS = {"q4_0": 16, "q4_1": 15, "q5_0": 32, "q5_1": 31, "q8_0": 254}

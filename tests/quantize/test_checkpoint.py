@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from bundle.errors import UsageError
-from bundle.quantize.checkpoint import read_checkpoint
-from bundle.random_checkpoint import write_random_checkpoint
+from bundle.model.quantize.checkpoint import read_checkpoint
+from bundle.model.random_checkpoint import write_random_checkpoint
 
 
 @pytest.fixture

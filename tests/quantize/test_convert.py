@@ -15,9 +15,9 @@ import pytest
 
 from bundle.errors import DigestMismatch, StorageError, UsageError
 from bundle.log import Log
-from bundle.quantize import convert, published, quantize
-from bundle.quantize.partial import PartialModel
-from bundle.random_checkpoint import write_random_checkpoint
+from bundle.model.quantize import convert, published, quantize
+from bundle.model.quantize.partial import PartialModel
+from bundle.model.random_checkpoint import write_random_checkpoint
 from oneclick.model_file import check_model, read_header, tensor_layout
 from tests.support.native_chat import chat
 
@@ -106,7 +106,7 @@ def test_a_killed_run_goes_on_where_the_disk_says(folder: Path, tmp_path: Path) 
     """Killed at moments spread over the run; whatever the state file says is finished really is."""
     quantize(folder, "q4_0", tmp_path / "whole", log=quiet())
     script = (
-        "import sys, time; from pathlib import Path; from bundle.quantize import convert, partial, quantize\n"
+        "import sys, time; from pathlib import Path; from bundle.model.quantize import convert, partial, quantize\n"
         "partial.SAVE_EVERY_S = 0; convert.PIECE_VALUES = 4096; write = convert._write_at\n"
         "convert._write_at = lambda *a: (time.sleep(0.002), write(*a))\n"
         "quantize(sys.argv[1], 'q4_0', Path(sys.argv[2]), workers=2)"
@@ -145,7 +145,7 @@ def test_without_room_nothing_is_begun(folder: Path, tmp_path: Path, monkeypatch
 def test_a_full_disk_keeps_what_is_finished(folder: Path, tmp_path: Path) -> None:
     """A real full disk: the process may write files of 60 000 bytes only."""
     script = (
-        "import resource, signal, sys; from pathlib import Path; from bundle.quantize import quantize\n"
+        "import resource, signal, sys; from pathlib import Path; from bundle.model.quantize import quantize\n"
         "from bundle.errors import StorageError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000))\n"
         "try: quantize(sys.argv[1], 'q4_0', Path(sys.argv[2]))\n"
@@ -233,7 +233,7 @@ def test_memory_stays_small_whatever_the_size_of_a_tensor(tmp_path: Path) -> Non
     """Two matrices of 54 MB each as float32 are converted within the memory of a few pieces."""
     write_random_checkpoint(tmp_path / "w", "small", padded_vocab=25_394)
     script = (
-        "import sys; from pathlib import Path; from bundle.quantize import quantize\n"
+        "import sys; from pathlib import Path; from bundle.model.quantize import quantize\n"
         "def peak(): return int(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1])\n"
         "import sentencepiece; before = peak(); quantize(sys.argv[1], 'q4_0', Path(sys.argv[2]), workers=2)\n"
         "print(peak() - before)"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle.quantize import quantize
+from bundle.model.quantize import quantize
 from oneclick.integrity import file_sha256
 from oneclick.model_file import check_model
 from tests.quantize.checkpoints import CASES, TYPES, write_case

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from bundle.errors import DigestMismatch, SourceError, StorageError
+from bundle.fetch import weights as hub
+from bundle.fetch.weights import Hub, fetch_checkpoint
 from bundle.log import Log
-from bundle.quantize import convert, hub, quantize
-from bundle.quantize.hub import Hub, fetch_checkpoint
-from bundle.random_checkpoint import write_random_checkpoint
+from bundle.model.quantize import convert, quantize
+from bundle.model.random_checkpoint import write_random_checkpoint
 from tests.support.bad_server import BadServer, cut, html, ok, status
 
 ID = "THUDM/chatglm3-6b"

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundle.errors import UsageError
-from bundle.quantize.safetensors import read_tensors
+from bundle.model.quantize.safetensors import read_tensors
 from tests.support.damage import damage
 
 

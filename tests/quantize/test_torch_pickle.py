@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundle.errors import UsageError
-from bundle.quantize.torch_pickle import read_tensors
+from bundle.model.quantize.torch_pickle import read_tensors
 from tests.quantize.pickles import (
     DATA,
     ORDERED_DICT,

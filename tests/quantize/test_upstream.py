@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle.quantize import quantize
+from bundle.model.quantize import quantize
 from tests.quantize.checkpoints import write_case
 from tests.support.upstream import run_upstream, save_with_transformers
 

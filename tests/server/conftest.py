@@ -16,7 +16,7 @@ import psutil
 import pytest
 import requests
 
-from bundle.shape_test import write_random_model
+from bundle.model.random_model import write_random_model
 from oneclick.server.app import create_app
 from oneclick.server.runtime import Runtime, ServerConfig
 from oneclick.server.serve import run_server

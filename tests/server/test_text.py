@@ -7,11 +7,11 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundle import synthetic_tokenizer
+from bundle.model import random_tokenizer
 from oneclick.server.text import TextStream
 from oneclick.server.tokenizer import ChatTokenizer
 
-TOKENIZER = ChatTokenizer(synthetic_tokenizer.make_proto(), 2)
+TOKENIZER = ChatTokenizer(random_tokenizer.make_proto(), 2)
 
 
 def read(ids: list[int], stop: tuple[str, ...] = (), strip_start: bool = False) -> tuple[str, TextStream]:

@@ -14,9 +14,9 @@ from typing import Any
 
 import requests
 
-from bundle.cache import default_cache_dir
-from bundle.pypi import find_file, own_index
-from bundle.unpack import unpack_tar
+from bundle.archive.unpack import unpack_tar
+from bundle.fetch.cache import default_cache_dir
+from bundle.fetch.pypi import find_file, own_index
 from oneclick.server.tokenizer import ChatTokenizer
 from tests.support.scripted_model import write_scripted_model
 

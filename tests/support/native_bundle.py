@@ -15,7 +15,7 @@ from typing import Any
 
 import requests
 
-from bundle.shape_test import write_random_model
+from bundle.model.random_model import write_random_model
 from oneclick.integrity import file_sha256
 from tests.support.native_engine import native_engine
 

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import requests
 
-from bundle.cache import default_cache_dir
+from bundle.archive.unpack import unpack_tar
+from bundle.engine.compile.source_patches import apply_patch, patch_files
+from bundle.engine.compile.tools import install_tools
 from bundle.engine.exclusive import hold_exclusively
-from bundle.engine.patches import apply_patch, patch_files
-from bundle.engine.tools import install_tools
-from bundle.pypi import find_file, own_index
-from bundle.unpack import unpack_tar
+from bundle.fetch.cache import default_cache_dir
+from bundle.fetch.pypi import find_file, own_index
 from oneclick.integrity import file_sha256
 
 RECIPE = 1

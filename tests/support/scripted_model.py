@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bundle import synthetic_tokenizer
+from bundle.model import random_tokenizer
 from oneclick.model_file import SPECIAL_TOKENS, ModelHeader, pack_header, pack_tensor_head, tensor_layout
 
 HIDDEN = 64
@@ -19,14 +19,14 @@ HIDDEN = 64
 
 def write_scripted_model(path: Path, tokens: Sequence[int], first: int) -> None:
     """Write a model that says ``tokens`` (at most 63, all different) after the token ``first``."""
-    proto = synthetic_tokenizer.make_proto()
+    proto = random_tokenizer.make_proto()
     chain = [first, *tokens]
     assert len(set(chain)) == len(chain) <= HIDDEN
     header = ModelHeader(
         architecture="ChatGLM3",
         version=1,
         dtype="f32",
-        vocab_size=len(synthetic_tokenizer.pieces()) + len(SPECIAL_TOKENS),
+        vocab_size=len(random_tokenizer.pieces()) + len(SPECIAL_TOKENS),
         hidden_size=HIDDEN,
         num_heads=4,
         num_kv_heads=2,

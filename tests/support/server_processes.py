@@ -14,7 +14,7 @@ from pathlib import Path
 import requests
 import uv
 
-from bundle.cache import default_cache_dir
+from bundle.fetch.cache import default_cache_dir
 from tests.support.wine import free_port
 
 ROOT = Path(__file__).resolve().parents[2]

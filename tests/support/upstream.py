@@ -12,8 +12,8 @@ import venv
 from collections.abc import Sequence
 from pathlib import Path
 
-from bundle.cache import default_cache_dir
-from bundle.unpack import unpack_tar
+from bundle.archive.unpack import unpack_tar
+from bundle.fetch.cache import default_cache_dir
 from tests.support.native_engine import SDISTS, download_sdist
 
 REQUIREMENTS = Path(__file__).parents[1] / "requirements-convert.txt"

@@ -16,12 +16,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from bundle.cache import Cache, default_cache_dir
+from bundle.fetch.cache import Cache, default_cache_dir
+from bundle.fetch.sources import Sources
 from bundle.log import Log
 from bundle.plan import resolve_plan
-from bundle.python_runtime import stage_python
-from bundle.sources import Sources
-from bundle.wine import PATIENCE_S, WindowsProgram, WinePrefix
+from bundle.stage.python import stage_python
+from bundle.windows.wine import PATIENCE_S, WindowsProgram, WinePrefix
 
 PRESS_AGAIN_S = 3.0
 """Wine 8 loses a Ctrl+C now and then: then a person presses it again."""

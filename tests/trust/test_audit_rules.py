@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from bundle.audit import audit_notes, require_clean
-from bundle.audit.paths import folder_budget
+from bundle.audit.name_rule import folder_budget
+from bundle.contents.manifest import write_manifest
 from bundle.errors import AuditFailed
-from bundle.manifest import write_manifest
 from tests.support.tiny_pe import ARM64, AVX512_CODE, I386, tiny_dll
 from tests.trust.trees import BAT, COMPONENTS, ENGINE_FILE, PACKAGE, audit, provenance, seal, stage
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundle.hashing import BUFFER_BYTES, BUFFERS, Crc32, PieceDigests, PrefixDigests, read_once
+from bundle.archive.hashing import BUFFER_BYTES, BUFFERS, Crc32, PieceDigests, PrefixDigests, read_once
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, BUFFER_BYTES, BUFFER_BYTES * (BUFFERS + 3) + 7])

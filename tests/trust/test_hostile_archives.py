@@ -22,12 +22,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bundle.archive.unpack import BadArchive, unpack_tar, unpack_zip
+from bundle.check.verify import verify_archive
+from bundle.contents.component import wheel_component
+from bundle.contents.manifest import load
 from bundle.errors import BundleError, StorageError, UsageError
-from bundle.manifest import load
-from bundle.names import NameSet, member_problem
-from bundle.provenance import wheel_component
-from bundle.unpack import BadArchive, unpack_tar, unpack_zip
-from bundle.verify import verify_archive
+from bundle.windows.names import NameSet, member_problem
 from tests.trust.trees import pack
 
 MUTATIONS = 10_000

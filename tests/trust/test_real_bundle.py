@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from bundle.audit import AuditExpectations, audit_tree, names_of_this_machine
+from bundle.check.size import size_report
+from bundle.check.verify import verify_archive
+from bundle.contents.component import Component
+from bundle.contents.licences import parse_index
+from bundle.contents.manifest import Manifest, load
+from bundle.contents.sbom import validate_sbom
 from bundle.engine.request import LEVELS
-from bundle.licences import parse_index
-from bundle.manifest import Manifest, load
-from bundle.provenance import Component
-from bundle.sbom import validate_sbom
-from bundle.size import size_report
-from bundle.verify import verify_archive
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from bundle.errors import UsageError
-from bundle.recipe import Trim, read_recipe
-from bundle.trim import TrimmedZip, trim_tree
+from bundle.recipe.recipe import Trim, read_recipe
+from bundle.stage.trim import TrimmedZip, trim_tree
 from oneclick.integrity import file_sha256
 from tests.trust.imports import modules_of_folder, modules_of_zip
 from tests.trust.trees import stage

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from bundle.archive import ArchiveInfo, write_archive
-from bundle.diff import diff_archives
+from bundle.archive.write import ArchiveInfo, write_archive
+from bundle.check.diff import diff_archives
+from bundle.check.size import size_report
+from bundle.check.verify import verify_archive, write_sums
+from bundle.contents.manifest import NAME, Manifest, ManifestFile, dump, load
+from bundle.contents.sbom import validate_sbom
 from bundle.errors import AuditFailed, UsageError
-from bundle.manifest import NAME, Manifest, ManifestFile, dump, load
-from bundle.sbom import validate_sbom
-from bundle.size import size_report
-from bundle.verify import verify_archive, write_sums
 from tests.trust.trees import pack, seal, stage
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bundle.wine import WinePrefix, usable_locale
+from bundle.windows.wine import WinePrefix, usable_locale
 from oneclick.integrity import file_sha256
 from tests.support.wine import install_for_windows, whole_python
 
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 repository, packages, tree, target = sys.argv[1:]
 sys.path[:0] = [repository, repository + "/payload", packages]
-from bundle.archive import write_archive
+from bundle.archive.write import write_archive
 write_archive(Path(tree), Path(target))
 """
 

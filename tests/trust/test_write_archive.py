@@ -15,15 +15,15 @@ from typing import Any
 import py7zr
 import pytest
 
-from bundle import archive as archive_module
-from bundle.archive import write_archive
+from bundle.archive import write as archive_module
+from bundle.archive.read import ArchiveReader
+from bundle.archive.volumes import VolumeReader
+from bundle.archive.write import write_archive
 from bundle.errors import AuditFailed, DigestMismatch, StorageError, UsageError
-from bundle.read_archive import ArchiveReader
-from bundle.volumes import VolumeReader
 from tests.trust.trees import seal, stage
 
 ROOT = Path(__file__).resolve().parents[2]
-PACK = "import sys; from pathlib import Path; from bundle.archive import write_archive\n"
+PACK = "import sys; from pathlib import Path; from bundle.archive.write import write_archive\n"
 PACK += "print(write_archive(Path(sys.argv[1]), Path(sys.argv[2]), stored=['big.bin']).sha256)"
 VOLUME_BYTES = 64_000_000
 EMPTY = hashlib.sha256().hexdigest()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bundle.archive import ArchiveInfo, write_archive
+from bundle.archive.write import ArchiveInfo, write_archive
 from bundle.audit import AuditExpectations, Finding, audit_tree
-from bundle.licences import collect_licenses
-from bundle.manifest import write_manifest
-from bundle.provenance import Component, Provenance
-from bundle.sbom import write_sbom
+from bundle.contents.component import Component, Provenance
+from bundle.contents.licences import collect_licenses
+from bundle.contents.manifest import write_manifest
+from bundle.contents.sbom import write_sbom
 from tests.support.tiny_pe import AVX2_CODE, tiny_dll
 
 BAT = b'@echo off\r\nsetlocal\r\ncd /d "%~dp0"\r\npython\\python.exe -m oneclick %*\r\n'

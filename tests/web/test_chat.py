@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from bundle.shape_test import EOS_TOKEN_ID
-from bundle.synthetic_tokenizer import make_proto
+from bundle.model.random_model import EOS_TOKEN_ID
+from bundle.model.random_tokenizer import make_proto
 from oneclick.server.tokenizer import ChatTokenizer
 from tests.support.native_bundle import MODEL_NAME, Program, make_native_bundle
 from tests.support.scripted_model import write_scripted_model

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from playwright.sync_api import Route, expect
 
-from bundle.shape_test import write_random_model
+from bundle.model.random_model import write_random_model
 from oneclick.server.runtime import ServerConfig
 from tests.server.conftest import LiveServer, standing_still, starting
 from tests.support.bad_server import BadServer, ok, trickle

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle.vendor_web import VENDOR, changed_files, integrity_of, read_pins, render_readme
+from bundle.pin.web_libraries import VENDOR, changed_files, integrity_of, read_pins, render_readme
 
 
 def test_every_vendored_file_is_the_pinned_one() -> None:

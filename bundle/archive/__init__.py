@@ -1,0 +1,1 @@
+"""The 7z file: written, read, cut into volumes."""

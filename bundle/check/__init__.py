@@ -1,0 +1,1 @@
+"""The finished archive, looked at from outside."""

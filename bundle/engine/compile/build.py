@@ -1,0 +1,144 @@
+"""The engine's wheels, one per CPU level: taken from the cache, or compiled there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from bundle.engine.compile import tools as tools_module
+from bundle.engine.compile.pack import pack_wheel
+from bundle.engine.compile.source_patches import patch_files
+from bundle.engine.compile.tools import install_tools
+from bundle.engine.compile.zig import CompileFailed, compile_level, unpack_tree
+from bundle.engine.exclusive import hold_exclusively
+from bundle.engine.request import (
+    LEVELS,
+    OPENBLAS_VERSIONS,
+    OPENBLAS_WHEEL,
+    SDISTS,
+    EngineRequest,
+    Fetch,
+    Log,
+    required_files,
+)
+from bundle.scratch import scratch_folder
+
+_RECIPE_FILES = (
+    "compile.py",
+    "headers.py",
+    "import_library.py",
+    "pack.py",
+    "patches.py",
+    "pyconfig_windows.h",
+    "wheel.py",
+)
+"""Code that decides the wheels' bytes: a change in it compiles anew."""
+
+
+def build_engine(
+    request: EngineRequest, fetch: Fetch, cache_dir: Path, log: Log, *, uv_options: Sequence[str] = ()
+) -> list[Path]:
+    """Wheels of ``request``, one per CPU level in its order, under ``cache_dir``/engine/<digest>/<level>/.
+
+    Compiled when the cache lacks them (2 to 4 minutes on 2 cores); a folder of the cache appears only when
+    all wheels in it are whole. uv_options: see install_tools. Raises BundleError; a failed compile keeps its log
+    as ``cache_dir``/engine/last-failure.log.
+    """
+    required_files(request)
+    engines = cache_dir / "engine"
+    folder = _cache_folder(request, fetch, cache_dir)
+    wheels = _read_wheels(folder, request)
+    if wheels:
+        return wheels
+    engines.mkdir(parents=True, exist_ok=True)
+    # Another builder may be at it: wait for its wheels instead of making them twice.
+    with hold_exclusively(engines / f"{folder.name}.lock"):
+        wheels = _read_wheels(folder, request)
+        if not wheels:
+            _compile(request, fetch, cache_dir, folder, log, uv_options)
+            wheels = _read_wheels(folder, request)
+    return wheels
+
+
+def _compile(
+    request: EngineRequest, fetch: Fetch, cache_dir: Path, folder: Path, log: Log, uv_options: Sequence[str]
+) -> None:
+    """Make all wheels of ``request`` beside ``folder``, which then gets them at once."""
+    tools = install_tools(cache_dir, log, uv_options)
+    with scratch_folder(folder.parent, "making-") as scratch:
+        made = scratch / "wheels"
+        log_file = scratch / "compile.log"
+        try:
+            tree = unpack_tree(request, scratch.resolve(), tools, fetch, log)
+            for name in request.levels:
+                log(f"Compiling chatglm_cpp {request.version} for {request.tag} and {name}")
+                module = compile_level(request, LEVELS[name], tree, tools, cache_dir / "zig", log_file)
+                (made / name).mkdir(parents=True)
+                pack_wheel(request, tree, module, made / name, tools)
+        except CompileFailed as error:
+            kept = folder.with_name("last-failure.log")
+            shutil.copyfile(log_file, kept)
+            raise CompileFailed(kept, error.returncode) from None
+        _write_digests(made)
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged entry
+        made.rename(folder)
+
+
+def cached_wheels(request: EngineRequest, fetch: Fetch, cache_dir: Path) -> list[Path]:
+    """Wheels of ``request`` that an earlier build compiled; empty when there are none. Nothing is compiled."""
+    return _read_wheels(_cache_folder(request, fetch, cache_dir), request)
+
+
+def _cache_folder(request: EngineRequest, fetch: Fetch, cache_dir: Path) -> Path:
+    return cache_dir / "engine" / input_digest(request, fetch)[:24]
+
+
+def input_digest(request: EngineRequest, fetch: Fetch) -> str:
+    """Digest of everything that decides the wheels' bytes.
+
+    CPython's headers are left out on purpose: any source of one minor version gives the same bytes (see headers.py).
+    """
+    here = Path(__file__).parent
+    parts = {
+        "python": request.tag,
+        "levels": {name: LEVELS[name].flags for name in request.levels},
+        "exports": _file_digest(request.python_dll),
+        "sdist": _file_digest(fetch(SDISTS[request.version])),
+        "openblas": _file_digest(fetch(OPENBLAS_WHEEL)) if _has_openblas(request) else None,
+        "tools": _text_digest(tools_module.LOCK),
+        "code": [_text_digest(here / name) for name in _RECIPE_FILES],
+        "patches": {patch.name: _text_digest(patch) for patch in patch_files(request.version)},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _has_openblas(request: EngineRequest) -> bool:
+    return request.openblas and request.version in OPENBLAS_VERSIONS
+
+
+def _read_wheels(folder: Path, request: EngineRequest) -> list[Path]:
+    """The wheels in ``folder``, or nothing when one is missing or not as it was written."""
+    try:
+        digests: dict[str, str] = json.loads((folder / "digests.json").read_text(encoding="utf-8"))
+        wheels = [next(folder.joinpath(name).glob("*.whl")) for name in request.levels]
+    except (OSError, ValueError, StopIteration):
+        return []
+    good = all(digests.get(wheel.relative_to(folder).as_posix()) == _file_digest(wheel) for wheel in wheels)
+    return wheels if good else []
+
+
+def _write_digests(folder: Path) -> None:
+    digests = {wheel.relative_to(folder).as_posix(): _file_digest(wheel) for wheel in sorted(folder.glob("*/*.whl"))}
+    (folder / "digests.json").write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _text_digest(path: Path) -> str:
+    # A checkout with CRLF must not compile anew.
+    return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()

@@ -1,0 +1,1 @@
+"""Pinned files from wherever they can be had, kept by digest."""

@@ -1,0 +1,1 @@
+"""Making and checking the pins: digests of everything that a build takes."""

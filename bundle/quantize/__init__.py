@@ -1,5 +1,0 @@
-"""From the original ChatGLM3 weights to a chatglm.cpp model file, on an ordinary PC."""
-
-from bundle.quantize.convert import Quantized, quantize
-
-__all__ = ["Quantized", "quantize"]

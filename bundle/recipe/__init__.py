@@ -1,0 +1,1 @@
+"""What a maintainer wrote: the recipe, and the lock beside it."""

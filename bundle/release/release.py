@@ -1,0 +1,169 @@
+"""Make the folder of a release: archive, checksums, manifest, SBOM, notes, ``latest.json`` and the download page.
+
+    latest.json   {"format": 1, "name", "version", "manifest_sha256",
+                   "archive": [{"name", "size_bytes", "sha256"}, ...],
+                   "patches": [{"name", "size_bytes", "sha256", "from_version", "from_manifest_sha256"}, ...],
+                   "notes": {"zh": [...], "en": [...]}, "page": "..."}
+
+Every file appears under its name only when it is whole; ``latest.json``, which programs look at, is the last one. No
+file carries a time, so the same archive makes the same folder and a second run writes nothing new to a mirror.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bundle.archive.members import read_members
+from bundle.check.verify import SUMS, verify_archive
+from bundle.contents import manifest as manifests
+from bundle.contents.manifest import Manifest
+from bundle.disk import disk_named
+from bundle.errors import AuditFailed, StorageError
+from bundle.recipe.recipe import Recipe
+from bundle.release.files import Patch, ReleaseFile
+from bundle.release.finished_patch import describe_patch
+from bundle.release.notes import Notes, Words, write_notes
+from bundle.release.page import render_page
+from bundle.release.previous import LATEST, Previous
+from oneclick.integrity import file_sha256
+
+BUNDLE_JSON = "bundle.json"
+SBOM = "sbom.cdx.json"
+NOTES = {"zh": "release-notes.zh.md", "en": "release-notes.en.md"}
+PAGE = "index.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """Everything the download page shows."""
+
+    recipe: Recipe
+    manifest: Manifest
+    bundle: dict[str, Any]
+    """Content of bundle.json."""
+    archive: tuple[ReleaseFile, ...]
+    """The file, or its volumes in order."""
+    patches: tuple[Patch, ...]
+    notes: Notes
+    content_bytes: int
+    """Size of the unpacked folder."""
+
+    @property
+    def download_bytes(self) -> int:
+        return sum(file.size_bytes for file in self.archive)
+
+
+def make_release(
+    archive: Path,
+    to: Path,
+    recipe: Recipe,
+    *,
+    previous: Previous | None = None,
+    patches: Sequence[Path] = (),
+    message: Words = ("", ""),
+) -> Release:
+    """Write the release of ``archive`` (or of its first volume) to the folder ``to`` and return what is in it.
+
+    Raises AuditFailed when the archive is not what its builder made, UsageError for a patch that leads elsewhere,
+    StorageError when the folder cannot be written.
+    """
+    report = verify_archive(archive)
+    report.require_ok()
+    if report.manifest is None:
+        raise AuditFailed(f"{archive.name} has no manifest", why="a release needs one", do="build the archive again")
+    members = read_members(report.paths[0], [BUNDLE_JSON, SBOM])
+    described = tuple(describe_patch(path, report.manifest) for path in patches)
+    files = tuple(
+        ReleaseFile(name=path.name, size_bytes=path.stat().st_size, sha256=report.sha256[path.name])
+        for path in report.paths
+    )
+    notes = write_notes(
+        report.manifest,
+        previous.manifest if previous else None,
+        download_bytes=report.size_bytes,
+        download_bytes_before=previous.download_bytes if previous else None,
+        message=message,
+    )
+    manifest_bytes = manifests.dump(report.manifest)
+    release = Release(
+        recipe=recipe,
+        manifest=report.manifest,
+        bundle=json.loads(members[BUNDLE_JSON]),
+        archive=files,
+        patches=described,
+        notes=notes,
+        content_bytes=sum(file.size_bytes for file in report.manifest.files),
+    )
+    texts = {
+        manifests.NAME: manifest_bytes,
+        SBOM: members[SBOM],
+        **{name: notes.markdown(language).encode() for language, name in NOTES.items()},
+        PAGE: render_page(release).encode(),
+    }
+    with disk_named(to, "make room or choose another folder"):
+        _write(to, [*report.paths, *patches], texts, _latest(release, manifest_bytes))
+    return release
+
+
+def _latest(release: Release, manifest_bytes: bytes) -> bytes:
+
+    data = {
+        "format": 1,
+        "name": release.manifest.name,
+        "version": release.manifest.version,
+        "manifest_sha256": hashlib.sha256(manifest_bytes).hexdigest(),
+        "archive": [file.to_json() for file in release.archive],
+        "patches": [patch.to_json() for patch in release.patches],
+        "notes": {language: release.notes.in_language(language) for language in ("zh", "en")},
+        "page": release.recipe.release.page,
+    }
+    return (json.dumps(data, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+# Writing
+
+
+def _write(to: Path, large: Sequence[Path], texts: dict[str, bytes], latest: bytes) -> None:
+    """Put everything into ``to``; what is there already and right is not written again."""
+    to.mkdir(parents=True, exist_ok=True)
+    sums = {}
+    for path in large:
+        _copy(path, to / path.name)
+        sums[path.name] = file_sha256(to / path.name)
+        if sums[path.name] != file_sha256(path):
+            raise StorageError(f"{path.name} changed while it was copied", why="its digest differs", do="publish again")
+    for name, data in texts.items():
+        _put(to / name, data)
+        sums[name] = file_sha256(to / name)
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
+    _put(to / SUMS, lines.encode())
+    _put(to / LATEST, latest)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Give ``target`` the content of ``source``: by a hard link where that works, for archives may hold a model."""
+    if target.exists() and target.samefile(source):
+        return
+    partial = target.with_name(target.name + ".part")
+    partial.unlink(missing_ok=True)
+    try:
+        partial.hardlink_to(source)
+    except OSError:  # another disk, or a disk without links
+        shutil.copyfile(source, partial)
+    partial.replace(target)
+    # Replacing a hard link by another one to the same file leaves both names.
+    partial.unlink(missing_ok=True)
+
+
+def _put(target: Path, data: bytes) -> None:
+    if target.is_file() and target.read_bytes() == data:
+        return
+    partial = target.with_name(target.name + ".part")
+    partial.write_bytes(data)
+    partial.replace(target)

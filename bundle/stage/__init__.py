@@ -1,0 +1,1 @@
+"""What grows in the staging folder, piece by piece."""

@@ -1,0 +1,1 @@
+"""What is true of Windows' files, and a Windows to try them in."""
