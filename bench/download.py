@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
 from bench.result import Row, finish, not_measured  # noqa: E402
 from bench.tools import Missing, program  # noqa: E402
-from oneclick.integrity import file_sha256  # noqa: E402
+from oneclick.update.integrity import file_sha256  # noqa: E402
 
 MODEL_BYTES = 3_514_297_136
 CONNECTIONS = 4

@@ -31,7 +31,7 @@ from bundle.stage.packages import stage_packages
 from bundle.stage.python import python_version, stage_python
 from bundle.stage.render import write_bat, write_text
 from bundle.stage.trim import trim_tree
-from oneclick.integrity import file_sha256
+from oneclick.update.integrity import file_sha256
 
 _DISK_ADVICE = "make room, or choose another folder with --output; nothing finished was lost"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from bundle.fetch.sources import Sources
 from bundle.log import Log, human_bytes
 from bundle.plan import Plan
-from oneclick.integrity import file_sha256
+from oneclick.update.integrity import file_sha256
 
 REHASHED_BYTES = 256_000_000
 """Archives up to this size are read again to see that they are still what was built; larger ones by size and time."""

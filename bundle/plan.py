@@ -143,7 +143,7 @@ def _model(recipe: Recipe, with_model: str | None) -> tuple[Model | None, Path |
     if not path.is_file():
         return recipe.model(with_model), None
     from oneclick.errors import OneClickError
-    from oneclick.model_file import read_header
+    from oneclick.model.header import read_header
 
     try:
         read_header(path)

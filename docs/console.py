@@ -81,7 +81,7 @@ def main() -> None:
             second = bundle.double_click()
             second.wait(60)
             picture("already-running", second.output, place)
-            prefix.kill("oneclick.server.worker")
+            prefix.kill("oneclick.engine.worker")
             program.wait_for("引擎意外退出")
             bundle.stop(program)
             picture("restarted-and-stopped", program.output, place)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from oneclick.arguments import parse_arguments
 from oneclick.bundle_info import parse_bundle_info, read_bundle_info
+from oneclick.doors.arguments import parse_arguments
 from oneclick.errors import OneClickError
 from oneclick.folder import BundleFolder
 from oneclick.messages import set_language

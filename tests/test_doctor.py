@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bundle.model.random_model import write_random_model
-from oneclick import doctor
 from oneclick.console import Console
+from oneclick.doors import doctor
 from oneclick.folder import BundleFolder
 from oneclick.messages import set_language
 

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from oneclick import ports
-from oneclick.first_page import FirstPage
-from oneclick.instance import RUN_HEADER
-from oneclick.server import assets
-from oneclick.server.app import create_app
+from oneclick.port import ports
+from oneclick.port.instance import RUN_HEADER
+from oneclick.server.api.app import create_app
+from oneclick.server.http import assets
+from oneclick.server.http.first_page import FirstPage
+from oneclick.server.http.serve import run_server
 from oneclick.server.runtime import Runtime, ServerConfig
-from oneclick.server.serve import run_server
 from oneclick.status import Status
 
 HEAD = "GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n"

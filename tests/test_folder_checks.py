@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from oneclick.findings import OK, WARNING
-from oneclick.folder_checks import check_disk, check_mark, check_online_only, check_path_length, check_place
-from oneclick.folder_checks import check_writable as check
-from oneclick.machine import Disk
 from oneclick.messages import set_language
+from oneclick.pc.findings import OK, WARNING
+from oneclick.pc.folder import check_disk, check_mark, check_online_only, check_path_length, check_place
+from oneclick.pc.folder import check_writable as check
+from oneclick.pc.machine import Disk
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,9 @@ def test_a_local_file_is_not_called_a_placeholder(tmp_path: Path) -> None:
 
 
 def test_nothing_of_windows_is_needed_to_import_the_checks() -> None:
-    code = "import oneclick.folder_checks, oneclick.machine, oneclick.pc_checks, oneclick.doctor, oneclick.launcher"
+    code = (
+        "import oneclick.pc.folder, oneclick.pc.machine, oneclick.pc.checks, oneclick.doors.doctor, oneclick.doors.run"
+    )
     subprocess.run(
         [sys.executable, "-c", code], check=True, env={"PYTHONPATH": "payload"}, cwd=Path(__file__).parents[1]
     )

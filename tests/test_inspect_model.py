@@ -10,8 +10,8 @@ from bundle.errors import UsageError
 from bundle.model.inspect import inspect_model
 from bundle.model.quantize import published
 from bundle.model.random_model import write_random_model
-from oneclick.integrity import file_sha256
-from oneclick.model_file import read_header, tensor_layout
+from oneclick.model.header import read_header, tensor_layout
+from oneclick.update.integrity import file_sha256
 
 
 @pytest.fixture

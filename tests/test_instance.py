@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from oneclick.instance import RUN_HEADER, Instance, TellRun, announce, announced, new_instance, running, withdraw
+from oneclick.port.instance import RUN_HEADER, Instance, TellRun, announce, announced, new_instance, running, withdraw
 
 
 class Answering(http.server.BaseHTTPRequestHandler):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from oneclick.errors import OneClickError
-from oneclick.integrity import PackedFile, compare, read_packed_files
+from oneclick.update.integrity import PackedFile, compare, read_packed_files
 
 
 def pack(root: Path, **files: bytes) -> tuple[PackedFile, ...]:

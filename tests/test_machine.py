@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from oneclick import machine
-from oneclick.machine import WindowsVersion, conclude_features
+from oneclick.pc import machine
+from oneclick.pc.machine import WindowsVersion, conclude_features
 
 ALL = frozenset({"avx", "avx2", "fma", "f16c"})
 HASWELL = "Intel64 Family 6 Model 60 Stepping 3"

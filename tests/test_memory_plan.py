@@ -4,11 +4,11 @@ import pytest
 
 from bundle.model.random_model import SHAPES
 from oneclick.errors import OneClickError
-from oneclick.findings import OK, WARNING
-from oneclick.machine import Memory
-from oneclick.memory_plan import plan_memory
 from oneclick.messages import set_language
-from oneclick.model_file import ModelHeader, memory_need
+from oneclick.model.header import ModelHeader, memory_need
+from oneclick.model.memory import plan_memory
+from oneclick.pc.findings import OK, WARNING
+from oneclick.pc.machine import Memory
 
 GIB = 1 << 30
 

@@ -14,9 +14,9 @@ from oneclick.bundle_info import BundleInfo, parse_bundle_info
 from oneclick.console import Console
 from oneclick.course import Course
 from oneclick.messages import set_language
-from oneclick.model_choice import Wish, catalogue_entry, choose_model, claims_to_be_known
-from oneclick.model_file import sha256_of
-from oneclick.model_wait import ModelWait
+from oneclick.model.choice import Wish, catalogue_entry, choose_model, claims_to_be_known
+from oneclick.model.header import sha256_of
+from oneclick.model.wait import ModelWait
 from oneclick.status import Status
 from oneclick.stopping import StopSignal
 

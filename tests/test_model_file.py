@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundle.model.random_model import write_random_model
-from oneclick import model_file
 from oneclick.errors import OneClickError
 from oneclick.messages import both, model
-from oneclick.model_file import (
+from oneclick.model import header as model_file
+from oneclick.model.header import (
     DTYPES,
     HEADER_BYTES,
     DigestMemory,

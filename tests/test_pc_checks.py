@@ -4,10 +4,10 @@ import pytest
 
 from oneclick.bundle_info import Engine, EngineLevel
 from oneclick.errors import OneClickError
-from oneclick.findings import ERROR, OK, WARNING
-from oneclick.machine import Cpu, WindowsVersion
 from oneclick.messages import set_language
-from oneclick.pc_checks import check_cpu, check_windows, levels_to_try
+from oneclick.pc.checks import check_cpu, check_windows, levels_to_try
+from oneclick.pc.findings import ERROR, OK, WARNING
+from oneclick.pc.machine import Cpu, WindowsVersion
 
 AVX2 = EngineLevel("avx2", "app/engine/avx2", ("avx", "avx2", "fma", "f16c"))
 AVX = EngineLevel("avx", "app/engine/avx", ("avx",))

@@ -6,10 +6,10 @@ import struct
 
 import pytest
 
-from oneclick import ports
 from oneclick.errors import OneClickError
 from oneclick.messages import set_language
-from oneclick.tcp_table import IPV4, IPV6, pid_in_table
+from oneclick.pc.tcp_table import IPV4, IPV6, pid_in_table
+from oneclick.port import ports
 
 
 @pytest.fixture(autouse=True)

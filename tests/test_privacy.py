@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from oneclick.privacy import without_personal_data
+from oneclick.pc.privacy import without_personal_data
 
 PC = {"USERPROFILE": r"C:\Users\张三", "USERNAME": "zhangsan", "COMPUTERNAME": "DESKTOP-9X"}
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from oneclick.machine import Cpu
-from oneclick.threads import best_threads, fixed_threads, threads_to_try
+from oneclick.engine.threads import best_threads, fixed_threads, threads_to_try
+from oneclick.pc.machine import Cpu
 
 
 def cpu(physical: int, logical: int) -> Cpu:

@@ -14,7 +14,7 @@ from bundle.contents.manifest import Manifest
 from bundle.errors import UsageError
 from bundle.plan import Plan, resolve_plan
 from bundle.recipe.recipe import RECIPES
-from oneclick.integrity import file_sha256
+from oneclick.update.integrity import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from bundle.pin.web_libraries import VENDOR, read_pins
 from bundle.plan import ROOT, Plan
 from bundle.recipe.lock import PinnedFile
 from bundle.stage.trim import Trimmed
-from oneclick.integrity import file_sha256
+from oneclick.update.integrity import file_sha256
 
 ENGINE_LICENCES = "licenses/engine"
 """Where staging the engine leaves its licence texts; they move to a folder per component."""

@@ -22,7 +22,7 @@ from typing import Any
 from bundle.contents.component import Provenance
 from bundle.errors import AuditFailed, UsageError
 from bundle.windows.names import member_problem
-from oneclick.integrity import file_sha256
+from oneclick.update.integrity import file_sha256
 
 NAME = "MANIFEST.json"
 FORMAT = 1

@@ -9,7 +9,7 @@ import platformdirs
 
 from bundle.errors import StorageError
 from bundle.recipe.lock import PinnedFile
-from oneclick.integrity import file_sha256
+from oneclick.update.integrity import file_sha256
 
 
 def default_cache_dir() -> Path:

@@ -10,7 +10,7 @@ from bundle.errors import UsageError
 from bundle.log import Log, human_bytes
 from bundle.model.quantize.published import PUBLISHED
 from oneclick.errors import OneClickError
-from oneclick.model_file import (
+from oneclick.model.header import (
     SPECIAL_TOKENS,
     MemoryNeed,
     ModelHeader,

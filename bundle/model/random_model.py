@@ -20,7 +20,7 @@ from bundle.disk import disk_named
 from bundle.errors import StorageError, UsageError
 from bundle.model import random_tokenizer
 from bundle.model.quantize.blocks import quantize_rows
-from oneclick.model_file import (
+from oneclick.model.header import (
     DTYPES,
     SPECIAL_TOKENS,
     ModelHeader,

@@ -10,7 +10,7 @@ from bundle.contents.manifest import Manifest, digest_of, dump
 from bundle.errors import UsageError
 from bundle.release.files import Patch, ReleaseFile
 from oneclick.errors import OneClickError
-from oneclick.patch import PATCH_FILE, read_patch
+from oneclick.update.patch import PATCH_FILE, read_patch
 
 
 def describe_patch(path: Path, manifest: Manifest) -> Patch:

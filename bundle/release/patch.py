@@ -16,7 +16,7 @@ from bundle.check.verify import read_contents, write_sums
 from bundle.contents.manifest import NAME, Manifest, dump
 from bundle.errors import UsageError
 from bundle.stage.render import write_bat
-from oneclick.patch import NEW_FOLDER, PATCH_FILE, Patch, PatchFile, may_touch
+from oneclick.update.patch import NEW_FOLDER, PATCH_FILE, Patch, PatchFile, may_touch
 
 UPDATE_BAT = "更新.bat"
 Contents = Mapping[str, tuple[int, str]]

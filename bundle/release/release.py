@@ -31,7 +31,7 @@ from bundle.release.finished_patch import describe_patch
 from bundle.release.notes import Notes, Words, write_notes
 from bundle.release.page import render_page
 from bundle.release.previous import LATEST, Previous
-from oneclick.integrity import file_sha256
+from oneclick.update.integrity import file_sha256
 
 BUNDLE_JSON = "bundle.json"
 SBOM = "sbom.cdx.json"

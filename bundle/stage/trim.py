@@ -12,7 +12,7 @@ from bundle.errors import UsageError
 from bundle.recipe.recipe import Trim
 from bundle.stage.python import restore_uncompressed
 from bundle.windows.names import member_problem
-from oneclick.integrity import file_sha256
+from oneclick.update.integrity import file_sha256
 
 
 @dataclass(frozen=True)

@@ -44,22 +44,22 @@ def main(arguments: list[str]) -> int:
 
 def _run(folder: BundleFolder, arguments: list[str], window: console.Console) -> int:
     if arguments[:1] == ["download"]:
-        from oneclick.download_command import run_download_command
+        from oneclick.doors.download import run_download_command
 
         return run_download_command(folder.root, arguments[1:])
     if arguments[:1] == ["doctor"]:
-        from oneclick.doctor import run_doctor
+        from oneclick.doors.doctor import run_doctor
 
         return run_doctor(folder, window)
     if arguments[:1] == ["update"]:
-        from oneclick.update import run_update
+        from oneclick.update.apply import run_update
 
         return run_update(folder, arguments[1:], window)
     if "--check-update" in arguments:
-        from oneclick.check_update import run_check_update
+        from oneclick.doors.check_update import run_check_update
 
         return run_check_update(folder, window)
-    from oneclick.launcher import Launcher
+    from oneclick.doors.run import Launcher
 
     return Launcher(folder, arguments, window).run()
 

@@ -8,8 +8,8 @@ import pytest
 
 from bundle.cli.main import main
 from bundle.model.random_checkpoint import write_random_checkpoint
-from oneclick.integrity import file_sha256
-from oneclick.model_file import read_header
+from oneclick.model.header import read_header
+from oneclick.update.integrity import file_sha256
 
 
 def test_quantise_makes_the_file_and_tells_its_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,19 +19,19 @@ import pytest
 
 from oneclick import messages
 from oneclick.bundle_info import parse_bundle_info, read_bundle_info
-from oneclick.catalogue import direct_links, find_model, fit, header_of, remote_file
 from oneclick.console import Console
+from oneclick.doors.download import run_download_command
 from oneclick.download import BLOCK_BYTES
 from oneclick.download.errors import DownloadError
 from oneclick.download.files import Attempt, Event, Progress
 from oneclick.download.part import Part
 from oneclick.download.show import ProgressView
-from oneclick.download_command import run_download_command
-from oneclick.dropped_files import candidates, unfinished
 from oneclick.errors import OneClickError
-from oneclick.machine import Memory
-from oneclick.model_download import ModelDownload
-from oneclick.model_file import DigestMemory, memory_need
+from oneclick.model.catalogue import direct_links, find_model, fit, header_of, remote_file
+from oneclick.model.download import ModelDownload
+from oneclick.model.dropped_files import candidates, unfinished
+from oneclick.model.header import DigestMemory, memory_need
+from oneclick.pc.machine import Memory
 from oneclick.settings import read_settings
 from oneclick.status import Status
 from tests.support.bad_server import BadServer, ok, status
@@ -381,7 +381,7 @@ def test_pause_and_start_in_quick_succession_go_on(bundle: Bundle, server: BadSe
 def test_a_failure_is_told_and_leaves_the_button_usable(
     bundle: Bundle, server: BadServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("oneclick.model_download.PATIENCE_S", 0.0)
+    monkeypatch.setattr("oneclick.model.download.PATIENCE_S", 0.0)
     server.page("/q4_0", DATA, status(404))
     current = Status()
     button = ModelDownload(bundle.root, current)

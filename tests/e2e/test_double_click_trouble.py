@@ -14,7 +14,7 @@ from tests.support.wine import READY, Bundle, Running, port_is_free, wait_until
 
 pytestmark = pytest.mark.wine
 
-WORKER = "oneclick.server.worker"
+WORKER = "oneclick.engine.worker"
 
 
 def test_a_killed_worker_comes_back_and_the_cause_is_told(make_bundle: MakeBundle) -> None:
@@ -154,13 +154,13 @@ def test_the_diagnosis_of_a_healthy_folder(make_bundle: MakeBundle) -> None:
 def test_the_diagnosis_names_what_an_antivirus_ate_or_a_disk_damaged(make_bundle: MakeBundle) -> None:
     bundle = make_bundle(model=None)
     changed = bundle.folder / "app" / "oneclick" / "ports.py"
-    bundle.replace("app/oneclick/ports.py", changed.read_bytes() + b"\n# changed\n")
+    bundle.replace("app/oneclick/port/ports.py", changed.read_bytes() + b"\n# changed\n")
     shutil.rmtree(bundle.folder / "app" / "engine" / "avx2")
     bundle.replace("chatglm3-ggml.bin", b"<html></html>")
     code, output = diagnose(bundle)
     assert code == 1
     assert "app/engine/avx2/chatglm_cpp/__init__.py" in output
-    assert "1 个文件和打包时不一样：app/oneclick/ports.py" in output
+    assert "1 个文件和打包时不一样：app/oneclick/port/ports.py" in output
     assert "avx2：不能加载" in output
     assert "其实是一个网页" in output
 

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.wine, pytest.mark.timeout(3600)]  # a cold cache compi
 # A token at a time, so that each computation needs a few bytes more than the one before; then all of them at once.
 GROW = """
 import sys
-from oneclick.server.engine import Engine, Sampling, import_engine
+from oneclick.engine.engine import Engine, Sampling, import_engine
 
 engine = Engine(import_engine(sys.argv[1], sys.argv[2:]), "tiny.bin", 1)
 ids = [5]

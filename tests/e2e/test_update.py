@@ -31,7 +31,7 @@ def next_release(extracted: Path, folder: Path) -> Path:
     (tree / "bundle.json").write_text(json.dumps({**info, "version": "9.9.9"}, ensure_ascii=False), "utf-8")
     for name, more in (
         ("一键运行.bat", b"rem another release\r\n"),
-        ("app/oneclick/launcher.py", b"# another release\n"),
+        ("app/oneclick/doors/run.py", b"# another release\n"),
         ("python/python.exe", bytes(8)),
     ):
         with (tree / name).open("ab") as file:

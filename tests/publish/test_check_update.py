@@ -14,8 +14,8 @@ import pytest
 
 from bundle.release.patch import make_patch
 from bundle.release.release import make_release
-from oneclick.check_update import run_check_update
 from oneclick.console import Console
+from oneclick.doors.check_update import run_check_update
 from oneclick.errors import OneClickError
 from oneclick.folder import BundleFolder
 from tests.publish.releases import RECIPE, archive_of, bundle_json

@@ -32,7 +32,7 @@ OLD = manifest(
         "app/packages/tqdm/a.py": ("tqdm", "1"),
         "app/engine/avx2/e.pyd": ("chatglm_cpp", "1"),
         "app/oneclick/__main__.py": ("ours", "1"),
-        "app/oneclick/server/app.py": ("ours", "1"),
+        "app/oneclick/server/api/app.py": ("ours", "1"),
         "设置.toml": ("ours", "1"),
         "sbom.cdx.json": ("ours", "1"),
     },
@@ -50,7 +50,7 @@ def test_versions_of_parts_and_areas_of_our_own_files_are_named() -> None:
     files |= {
         "python/python310.dll": ("Python", "2"),
         "app/packages/tqdm/a.py": ("tqdm", "2"),
-        "app/oneclick/server/app.py": ("ours", "2"),
+        "app/oneclick/server/api/app.py": ("ours", "2"),
         "app/oneclick/server/new.py": ("ours", "2"),
         "app/oneclick/web/vendor/marked/m.js": ("marked", "1"),
         "sbom.cdx.json": ("ours", "2"),

@@ -20,7 +20,7 @@ from bundle.cli.main import main
 from bundle.errors import UsageError
 from bundle.release.patch import MadePatch, make_patch
 from oneclick.errors import OneClickError
-from oneclick.patch import read_patch
+from oneclick.update.patch import read_patch
 from tests.publish.releases import archive_of, bundle_json
 from tests.support.wine import extract
 

@@ -10,7 +10,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from oneclick.integrity import file_sha256
+from oneclick.update.integrity import file_sha256
 from tests.quantize.checkpoints import CASES, TYPES, write_case
 from tests.support.upstream import run_upstream
 

@@ -7,7 +7,7 @@ import pytest
 
 from bundle.model.quantize.blocks import QUANTIZERS, Floats, NotFiniteError, quantize_rows
 from bundle.model.quantize.floats import decode, half_to_single, round_to, unpack_int4
-from oneclick.model_file import DTYPES
+from oneclick.model.header import DTYPES
 
 STEPS = {"q4_0": 16, "q4_1": 15, "q5_0": 32, "q5_1": 31, "q8_0": 254}
 """Parts into which a block's range from -1 to 1 is cut."""

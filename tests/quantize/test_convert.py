@@ -18,7 +18,7 @@ from bundle.log import Log
 from bundle.model.quantize import convert, published, quantize
 from bundle.model.quantize.partial import PartialModel
 from bundle.model.random_checkpoint import write_random_checkpoint
-from oneclick.model_file import check_model, read_header, tensor_layout
+from oneclick.model.header import check_model, read_header, tensor_layout
 from tests.support.native_chat import chat
 
 

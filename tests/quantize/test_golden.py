@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bundle.model.quantize import quantize
-from oneclick.integrity import file_sha256
-from oneclick.model_file import check_model
+from oneclick.model.header import check_model
+from oneclick.update.integrity import file_sha256
 from tests.quantize.checkpoints import CASES, TYPES, write_case
 from tests.quantize.make_golden import GOLDEN, VERSION_2_CASES
 

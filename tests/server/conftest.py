@@ -17,9 +17,9 @@ import pytest
 import requests
 
 from bundle.model.random_model import write_random_model
-from oneclick.server.app import create_app
+from oneclick.server.api.app import create_app
+from oneclick.server.http.serve import run_server
 from oneclick.server.runtime import Runtime, ServerConfig
-from oneclick.server.serve import run_server
 from oneclick.status import Status
 from tests.support.native_engine import SDISTS, native_engine
 

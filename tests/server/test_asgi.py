@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from oneclick.server.asgi import ClientDisconnect, JSONResponse, NoRoute, Request, Response, Router
+from oneclick.server.http.asgi import ClientDisconnect, JSONResponse, NoRoute, Request, Response, Router
 
 
 def call(router: Router, path: str, method: str = "GET", parts: tuple[Any, ...] = ()) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import requests
 
-from oneclick.server.exit_codes import explain
+from oneclick.engine.exit_codes import explain
 from oneclick.server.runtime import CRASH_LIMIT
 from tests.server.conftest import LiveServer, StartServer, standing_still, wait_for
 

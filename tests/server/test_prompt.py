@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oneclick.server.api_errors import ApiError
-from oneclick.server.chat_request import parse_chat, parse_json
-from oneclick.server.prompt import Answers, Limits, Prompt, build_chat
+from oneclick.server.chat.prompt import Answers, Limits, Prompt, build_chat
+from oneclick.server.chat.request import parse_chat, parse_json
 from tests.server.test_text import TOKENIZER
 
 LIMITS = Limits(context=400, prompt=400, default_answer=100)

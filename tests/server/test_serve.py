@@ -18,9 +18,9 @@ import psutil
 import pytest
 import requests
 
-from oneclick.server.app import create_app
+from oneclick.server.api.app import create_app
+from oneclick.server.http.serve import run_server
 from oneclick.server.runtime import Runtime
-from oneclick.server.serve import run_server
 from oneclick.status import Status
 from tests.server.conftest import CONFIG, LiveServer, StartServer
 from tests.support.server_processes import wait_until_ready

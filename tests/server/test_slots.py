@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oneclick.server.slots import SCRATCH_SCORES, Slots, extend_links, plan_chunks, plan_single
+from oneclick.engine.slots import SCRATCH_SCORES, Slots, extend_links, plan_chunks, plan_single
 
 
 def links_of(ids: Sequence[int]) -> list[bytes]:

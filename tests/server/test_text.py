@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundle.model import random_tokenizer
-from oneclick.server.text import TextStream
-from oneclick.server.tokenizer import ChatTokenizer
+from oneclick.server.chat.text import TextStream
+from oneclick.server.chat.tokenizer import ChatTokenizer
 
 TOKENIZER = ChatTokenizer(random_tokenizer.make_proto(), 2)
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from oneclick.server.answer import AnswerReader
-from oneclick.server.chat_request import ToolCall
-from oneclick.server.tools import call_text, parse_call, system_text
+from oneclick.server.chat.answer import AnswerReader
+from oneclick.server.chat.request import ToolCall
+from oneclick.server.chat.tools import call_text, parse_call, system_text
 from tests.server.test_text import TOKENIZER, bytes_of
 
 NAMES = ("get_weather", "search")

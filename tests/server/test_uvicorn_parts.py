@@ -17,12 +17,12 @@ def printed(code: str) -> str:
 
 
 def test_the_server_imports_nothing_that_it_does_not_use() -> None:
-    code = f"import oneclick.server.app, oneclick.server.serve; print([n for n in {HEAVY!r} if n in sys.modules])"
+    code = (
+        f"import oneclick.server.api.app, oneclick.server.http.serve; print([n for n in {HEAVY!r} if n in sys.modules])"
+    )
     assert printed(code) == "[]"
 
 
 def test_a_later_import_of_uvicorn_is_the_real_one() -> None:
-    code = (
-        "from oneclick.server.uvicorn_parts import Config; import uvicorn; print(uvicorn.Config is Config, uvicorn.run)"
-    )
+    code = "from oneclick.server.http.uvicorn_parts import Config; import uvicorn; print(uvicorn.Config is Config, uvicorn.run)"
     assert printed(code).startswith("True <function run")

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from oneclick.server.child import WorkerProcess
+from oneclick.engine.child import WorkerProcess
 from tests.server.worker_client import TIMEOUT_S, Generated, WorkerClient
 
 Models = Callable[..., Path]

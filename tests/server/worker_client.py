@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from oneclick.server.child import WorkerProcess
+from oneclick.engine.child import WorkerProcess
 
 TIMEOUT_S = 120.0
 

@@ -17,7 +17,7 @@ import requests
 from bundle.archive.unpack import unpack_tar
 from bundle.fetch.cache import default_cache_dir
 from bundle.fetch.pypi import find_file, own_index
-from oneclick.server.tokenizer import ChatTokenizer
+from oneclick.server.chat.tokenizer import ChatTokenizer
 from tests.support.scripted_model import write_scripted_model
 
 OPENAI_SDIST = "openai-3.54.0.tar.gz"

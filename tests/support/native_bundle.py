@@ -16,7 +16,7 @@ from typing import Any
 import requests
 
 from bundle.model.random_model import write_random_model
-from oneclick.integrity import file_sha256
+from oneclick.update.integrity import file_sha256
 from tests.support.native_engine import native_engine
 
 PAYLOAD = Path(__file__).parents[2] / "payload" / "oneclick"

@@ -24,7 +24,7 @@ from bundle.engine.compile.tools import install_tools
 from bundle.engine.exclusive import hold_exclusively
 from bundle.fetch.cache import default_cache_dir
 from bundle.fetch.pypi import find_file, own_index
-from oneclick.integrity import file_sha256
+from oneclick.update.integrity import file_sha256
 
 RECIPE = 1
 """Part of the cache's key: raise it when the way of building changes."""

@@ -13,9 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "payload"))
 
-from oneclick.server.app import create_app
+from oneclick.server.api.app import create_app
+from oneclick.server.http.serve import run_server
 from oneclick.server.runtime import Runtime, ServerConfig
-from oneclick.server.serve import run_server
 from oneclick.status import Status
 
 

@@ -13,7 +13,7 @@ import pytest
 from bundle.errors import UsageError
 from bundle.recipe.recipe import Trim, read_recipe
 from bundle.stage.trim import TrimmedZip, trim_tree
-from oneclick.integrity import file_sha256
+from oneclick.update.integrity import file_sha256
 from tests.trust.imports import modules_of_folder, modules_of_zip
 from tests.trust.trees import stage
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bundle.windows.wine import WinePrefix, usable_locale
-from oneclick.integrity import file_sha256
+from oneclick.update.integrity import file_sha256
 from tests.support.wine import install_for_windows, whole_python
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from bundle.model.random_model import EOS_TOKEN_ID
 from bundle.model.random_tokenizer import make_proto
-from oneclick.server.tokenizer import ChatTokenizer
+from oneclick.server.chat.tokenizer import ChatTokenizer
 from tests.support.native_bundle import MODEL_NAME, Program, make_native_bundle
 from tests.support.scripted_model import write_scripted_model
 from tests.web.conftest import GREEDY, PATIENCE_MS, ChatPage, OpenPage, run_bundle, stored_answer

@@ -22,7 +22,7 @@ from bundle.model.quantize.floats import decode, round_to, unpack_int4
 from bundle.model.quantize.partial import PartialModel, fingerprint_of
 from bundle.model.quantize.published import PUBLISHED, published_like
 from bundle.model.quantize.stored import StoredTensor, damaged
-from oneclick.model_file import (
+from oneclick.model.header import (
     DTYPES,
     ModelHeader,
     Tensor,

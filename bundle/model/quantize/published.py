@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oneclick.model_file import ModelHeader
+from oneclick.model.header import ModelHeader
 
 PUBLISHED = {
     "063592a0113e5f15d80303a21ce2aa3c7fd13b1b000fb91890cda4d2dc2467bc": "ChatGLM3-6B q4_0",

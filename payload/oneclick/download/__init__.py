@@ -6,7 +6,6 @@ sources and bytes; what a catalogue, a cache or a recipe is, its callers know.
 
 from __future__ import annotations
 
-from oneclick.download.engine import download
 from oneclick.download.errors import (
     AllSourcesFailed,
     AnotherInstance,
@@ -30,6 +29,7 @@ from oneclick.download.files import (
     Tuning,
 )
 from oneclick.download.probe import ProbeResult, order_by_answer, probe
+from oneclick.download.transfer import download
 from oneclick.download.transport import make_session
 
 __all__ = [

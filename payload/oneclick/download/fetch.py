@@ -6,9 +6,9 @@ import hashlib
 import time
 from typing import BinaryIO, Callable
 
-from oneclick.download.board import Standing
 from oneclick.download.files import Tuning
 from oneclick.download.part import Part
+from oneclick.download.sources import Standing
 from oneclick.download.transport import GONE, HICCUP, STALL, Body, Fault
 
 HTML_STARTS = (b"<!doctype", b"<html", b"<head")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Sequence
 from oneclick.download.errors import Attempt
 from oneclick.download.fetch import check_start
 from oneclick.download.files import Source
-from oneclick.download.lines import Lines
+from oneclick.download.proxy import Lines
 from oneclick.download.transport import GONE, STALL, Fault, make_session, open_range
 
 if TYPE_CHECKING:

@@ -40,15 +40,15 @@ from typing import (
     Union,
 )
 
+from oneclick.engine.child import Spawned, WorkerProcess
+from oneclick.engine.exit_codes import explain
+from oneclick.engine.frames import Message
 from oneclick.messages import both
-from oneclick.model_file import ModelHeader, read_header, read_tokenizer
+from oneclick.model.header import ModelHeader, read_header, read_tokenizer
 from oneclick.server.api_errors import ApiError, broken, unavailable
-from oneclick.server.child import Spawned, WorkerProcess
-from oneclick.server.exit_codes import explain
-from oneclick.server.frames import Message
+from oneclick.server.chat.prompt import Answers, Limits
+from oneclick.server.chat.tokenizer import ChatTokenizer
 from oneclick.server.metrics import Metrics
-from oneclick.server.prompt import Answers, Limits
-from oneclick.server.tokenizer import ChatTokenizer
 from oneclick.status import Status
 
 log = logging.getLogger("oneclick.server")

@@ -1,0 +1,159 @@
+"""The generation loop: prompt evaluation with a kept KV cache, then one token at a time until a reason to stop."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Callable, Sequence
+
+from oneclick.engine.engine import Engine, Sampling
+from oneclick.engine.slots import Slots, Span, extend_links, plan_chunks, plan_single
+
+CHUNK_TARGET_S = 12.0
+"""A chunk of the prompt should take about this long: it is how long a cancelled request still holds the engine."""
+CHUNK_TOKENS = (128, 256)
+"""Shortest and longest chunk. All types but q4_0 unpack their weights for BLAS in each chunk, which dominates in short
+ones (13.5 tokens/s in chunks of 128, 19.2 of 512); q4_0, which nearly everybody has, is slower in longer ones (a prompt
+of 1024 tokens: 28.8 in chunks of 128, 29.5 of 256, 23.4 of 512; bench/engine.py)."""
+BATCH_TOKENS = 32
+"""From this many tokens on ggml evaluates a call as a batch; only such calls tell the speed of prompts."""
+
+
+@dataclass
+class Speed:
+    """Measured seconds per token, slowly following the machine. Starts with a guess of a middling PC."""
+
+    prompt_s: float = 0.04
+    token_s: float = 0.25
+    prompt_measured: bool = False
+
+    def saw(self, tokens: int, duration_s: float) -> None:
+        """Learn from one call."""
+        each_s = duration_s / tokens
+        if tokens == 1:
+            self.token_s += 0.2 * (each_s - self.token_s)
+        elif tokens >= BATCH_TOKENS:
+            self.prompt_s = each_s if not self.prompt_measured else self.prompt_s + 0.5 * (each_s - self.prompt_s)
+            self.prompt_measured = True
+
+    def chunk(self, longest: int) -> int:
+        """Return how many tokens of a prompt to evaluate in one call."""
+        low, high = CHUNK_TOKENS
+        return min(longest, max(low, min(high, int(CHUNK_TARGET_S / self.prompt_s))))
+
+
+@dataclass
+class Outcome:
+    """How one generation went."""
+
+    reason: str = "length"
+    """``stop`` (a stop token), ``length`` or ``cancelled``."""
+    stop_token: int | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    """Prompt tokens that were not evaluated again."""
+    prompt_s: float = 0.0
+    generated_tokens: int = 0
+    generation_s: float = 0.0
+
+    def as_fields(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+
+@dataclass
+class Generator:
+    """One engine, what its KV cache holds, and how fast it is."""
+
+    engine: Engine
+    slots: Slots = field(default_factory=Slots)
+    speed: Speed = field(default_factory=Speed)
+
+    def run(
+        self,
+        ids: Sequence[int],
+        max_new: int,
+        sampling: Sampling,
+        stop_tokens: frozenset[int],
+        cancelled: Callable[[], bool],
+        on_prompt: Callable[[int, int, int, float], None],
+        on_token: Callable[[int], None],
+    ) -> Outcome:
+        """Evaluate ``ids`` and generate at most ``max_new`` tokens.
+
+        ``on_prompt(done, total, cached, left_s)`` is told before and after each call of the prompt. The caller has
+        checked ``0 < len(ids)``, ``0 < max_new`` and ``len(ids) + max_new <= engine.max_length``.
+        On any exception the KV cache counts as lost.
+        """
+        try:
+            return self._run(list(ids), max_new, sampling, stop_tokens, cancelled, on_prompt, on_token)
+        except BaseException:
+            self.slots.clear()
+            raise
+
+    def plan(self, links: Sequence[bytes]) -> list[Span]:
+        """Return the engine calls that evaluate a prompt with these links."""
+        missing = self.slots.missing(links)
+        engine, speed = self.engine, self.speed
+        if engine.chunked:
+            return plan_chunks(missing, speed.chunk(engine.single_call_tokens))
+        return plan_single(missing, engine.single_call_tokens, speed.prompt_s, speed.token_s)
+
+    def _evaluate(self, ids: list[int], links: list[bytes], span: Span, sampling: Sampling) -> int:
+        start, end = span
+        self.slots.forget(span)
+        began = time.monotonic()
+        token = self.engine.next_token(ids[:end] if end < len(ids) else ids, start, sampling)
+        self.speed.saw(end - start, time.monotonic() - began)
+        self.slots.fill(links, span)
+        return token
+
+    def _run(
+        self,
+        ids: list[int],
+        max_new: int,
+        sampling: Sampling,
+        stop_tokens: frozenset[int],
+        cancelled: Callable[[], bool],
+        on_prompt: Callable[[int, int, int, float], None],
+        on_token: Callable[[int], None],
+    ) -> Outcome:
+        links: list[bytes] = []
+        extend_links(links, ids)
+        calls = self.plan(links)
+        total = len(ids)
+        left = sum(end - start for start, end in calls)
+        outcome = Outcome(prompt_tokens=total, cached_tokens=max(0, total - left))
+        greedy = Sampling()
+        began = time.monotonic()
+        token = -1
+        on_prompt(total - left, total, outcome.cached_tokens, self._left_s(calls))
+        for index, span in enumerate(calls):
+            if cancelled():
+                outcome.reason = "cancelled"
+                return outcome
+            token = self._evaluate(ids, links, span, sampling if span[1] == total else greedy)
+            left -= span[1] - span[0]
+            on_prompt(total - left, total, outcome.cached_tokens, self._left_s(calls[index + 1 :]))
+        first = time.monotonic()
+        outcome.prompt_s = first - began
+        while True:
+            outcome.generated_tokens += 1
+            outcome.generation_s = time.monotonic() - first
+            if token in stop_tokens:
+                outcome.reason, outcome.stop_token = "stop", token
+                return outcome
+            on_token(token)
+            if outcome.generated_tokens >= max_new:
+                return outcome
+            if cancelled():
+                outcome.reason = "cancelled"
+                return outcome
+            ids.append(token)
+            extend_links(links, ids)
+            token = self._evaluate(ids, links, (len(ids) - 1, len(ids)), sampling)
+
+    def _left_s(self, calls: Sequence[Span]) -> float:
+        """Estimate how long these calls will take."""
+        return sum(
+            (end - start) * (self.speed.token_s if end - start == 1 else self.speed.prompt_s) for start, end in calls
+        )

@@ -1,0 +1,1 @@
+"""The model file: found, checked, chosen, fetched."""

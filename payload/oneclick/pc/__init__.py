@@ -1,0 +1,1 @@
+"""What PC this is, and what is wrong with it."""

@@ -1,0 +1,1 @@
+"""A port of our own, and the browser that is sent there."""

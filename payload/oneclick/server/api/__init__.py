@@ -1,0 +1,1 @@
+"""The programs' doors: OpenAI's interface and its relatives, each a translation to one request and its events."""

@@ -1,0 +1,180 @@
+"""From messages to the ids the model reads: ChatGLM3's template, what fits, and what had to go.
+
+A prompt is ``[gMASK] sop`` and then, for each message, ``<|role|>``, a line break and the text; ``<|assistant|>`` at
+the end asks for the answer. When a conversation outgrows the context its oldest whole turns are left out: a turn is a
+user's message with everything up to the next one. System messages, tools and the newest turn always stay.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Sequence
+
+from oneclick.server.api_errors import invalid
+from oneclick.server.chat import tools
+from oneclick.server.chat.request import ChatRequest, Message
+from oneclick.server.chat.tokenizer import ChatTokenizer
+
+JSON_HINT = "只输出一个 JSON 对象，不要输出其他内容。Reply with one JSON object and nothing else."
+_ALWAYS = -1
+"""Turn number of messages that are never dropped."""
+_DROP_STEPS = 4
+"""Old turns are dropped in steps of this fraction of the context: with one turn at a time, every further message
+would begin the prompt differently and the engine would have to evaluate all of it again."""
+
+
+class Answers:
+    """The ids the model really produced for recent answers.
+
+    Text encoded again often gives other ids than those it was generated with. Using the real ones lets the engine
+    recognise its own answer in the next turn's prompt instead of evaluating it again.
+    """
+
+    def __init__(self, limit: int = 64) -> None:
+        self._limit = limit
+        self._ids: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+
+    def remember(self, text: str, ids: Sequence[int]) -> None:
+        """``ids`` followed ``<|assistant|>`` and read as ``text``."""
+        key = text.strip()
+        if key:
+            self._ids[key] = tuple(ids)
+            self._ids.move_to_end(key)
+            while len(self._ids) > self._limit:
+                self._ids.popitem(last=False)
+
+    def find(self, text: str) -> tuple[int, ...] | None:
+        """Return the ids of an answer a client sends back."""
+        return self._ids.get(text.strip())
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model will read."""
+
+    ids: list[int]
+    max_new: int
+    dropped_messages: int = 0
+    dropped_tokens: int = 0
+    begun: tuple[int, ...] = ()
+    """What the answer to go on with consists of so far; the end of ``ids``."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes in tokens."""
+
+    context: int
+    """Prompt and answer together."""
+    prompt: int
+    """The prompt alone."""
+    default_answer: int
+    """Answer of a request that does not say how long."""
+
+    def longest_prompt(self, wanted: int) -> int:
+        """Return the longest prompt that leaves room for a short answer of at most ``wanted`` tokens."""
+        return min(self.prompt, self.context - min(wanted, max(1, self.context // 16), 64))
+
+
+def build_chat(request: ChatRequest, tokenizer: ChatTokenizer, answers: Answers, limits: Limits) -> Prompt:
+    """Return the prompt of a chat; ApiError ``context_length_exceeded`` when its newest turn alone does not fit."""
+    messages = _with_extras(request)
+    turns = _turns(messages)
+    encoded = [_message_ids(message, tokenizer, answers) for message in messages]
+    counts = [0] * (max(turns, default=_ALWAYS) + 1)
+    fixed = len(tokenizer.start()) + (not request.continues)  # the <|assistant|> at the end
+    for turn, ids in zip(turns, encoded):
+        if turn == _ALWAYS:
+            fixed += len(ids)
+        else:
+            counts[turn] += len(ids)
+    wanted = request.max_tokens or limits.default_answer
+    needed = fixed + (counts[-1] if counts else 0)
+    most = limits.longest_prompt(wanted)
+    if needed > most:
+        raise invalid("server.context", "messages", code="context_length_exceeded", prompt_tokens=needed, limit=most)
+    first = _first_turn(counts, fixed, min(limits.prompt, limits.context - min(wanted, limits.context // 4)))
+    prompt = tokenizer.start()
+    for turn, ids in zip(turns, encoded):
+        if turn == _ALWAYS or turn >= first:
+            prompt += ids
+    if not request.continues:
+        prompt.append(tokenizer.assistant)
+    return Prompt(
+        prompt,
+        min(wanted, limits.context - len(prompt)),
+        dropped_messages=sum(_ALWAYS < turn < first for turn in turns),
+        dropped_tokens=sum(counts[:first]),
+        begun=tuple(encoded[-1][1:]) if request.continues else (),
+    )
+
+
+def build_completion(text: str, max_tokens: int | None, tokenizer: ChatTokenizer, limits: Limits) -> Prompt:
+    """Return the prompt of a plain completion; nothing is dropped from it."""
+    ids = tokenizer.start() + tokenizer.encode(text)
+    wanted = max_tokens or limits.default_answer
+    most = limits.longest_prompt(wanted)
+    if len(ids) > most:
+        raise invalid("server.context", "prompt", code="context_length_exceeded", prompt_tokens=len(ids), limit=most)
+    return Prompt(ids, min(wanted, limits.context - len(ids)))
+
+
+def _first_turn(counts: Sequence[int], fixed: int, room: int) -> int:
+    """Return the index of the first turn that stays; the last one always does."""
+    over = fixed + sum(counts) - room
+    if over <= 0:
+        return 0
+    step = max(1, room // _DROP_STEPS)
+    to_drop = -(-over // step) * step
+    dropped = 0
+    for index, count in enumerate(counts[:-1]):
+        if dropped >= to_drop:
+            return index
+        dropped += count
+    return max(0, len(counts) - 1)
+
+
+def _with_extras(request: ChatRequest) -> list[Message]:
+    """Return the messages with tools and the wish for JSON put into one system message."""
+    messages = list(request.messages)
+    if not request.tools and not request.json_answer:
+        return messages
+    own = ""
+    if messages[0].role == "system":
+        own = messages.pop(0).content
+    if request.json_answer:
+        own = f"{own}\n{JSON_HINT}" if own else JSON_HINT
+    text = tools.system_text(own, request.tools) if request.tools else own
+    return [Message("system", text), *messages]
+
+
+def _turns(messages: Sequence[Message]) -> list[int]:
+    """Return for each message the number of its turn, _ALWAYS for system messages."""
+    numbers: list[int] = []
+    current, before = _ALWAYS, ""
+    for message in messages:
+        if message.role == "system":
+            numbers.append(_ALWAYS)
+            continue
+        # Neighbouring user messages are one turn: neither is older than the other's answer.
+        if current == _ALWAYS or (message.role == "user" and before != "user"):
+            current += 1
+        before = message.role
+        numbers.append(current)
+    return numbers
+
+
+def _message_ids(message: Message, tokenizer: ChatTokenizer, answers: Answers) -> list[int]:
+    """Return the ids of one message, with its role."""
+    ids: list[int] = []
+    if message.role == "assistant":
+        known = answers.find(message.content)
+        if known is not None and not message.tool_calls:
+            return [tokenizer.assistant, *known]
+        for call in message.tool_calls:
+            ids += tokenizer.head("assistant", call.name) + tokenizer.encode(tools.call_text(call))
+        if message.tool_calls and not message.content:
+            return ids
+        return tokenizer.head("assistant") + tokenizer.encode(message.content) + ids
+    return tokenizer.head(message.role) + tokenizer.encode(message.content)

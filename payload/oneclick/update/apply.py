@@ -1,0 +1,276 @@
+"""``更新.bat``: turn this folder from the release A that it is into B, or leave it A.
+
+Two steps, because Windows does not let a program replace its own Python:
+
+1. ``update prepare``, run by the folder's own Python, changes nothing of A. It compares the whole folder with A's
+   manifest and every new file with the patch, copies Python and this package to ``update/runner``, and as its last act
+   writes ``update/journal.json``.
+2. ``update apply``, run by the copy, moves each old file to ``update/old`` and each new one into its place, compares
+   the folder with B's manifest and deletes the journal. Moves within a disk are atomic and each can be repeated, so
+   after an interruption the same command goes on; every .bat calls it while the journal is there. When something cannot
+   be moved or B is not whole, all moves are undone and the folder is A again.
+
+The model, 设置.toml and ``logs`` are in no patch, and ``patch`` refuses one that names them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Callable, Iterator, Sequence
+
+from oneclick.console import Console
+from oneclick.errors import OneClickError
+from oneclick.folder import BundleFolder
+from oneclick.messages import say
+from oneclick.port.instance import running
+from oneclick.update.integrity import PackedFile, compare, file_sha256, read_packed_files
+from oneclick.update.patch import (
+    NEW_FOLDER,
+    PATCH_FILE,
+    UPDATE_FOLDER,
+    Patch,
+    PatchFile,
+    may_touch,
+    parse_patch,
+    read_patch,
+)
+
+logger = logging.getLogger(__name__)
+
+FORWARD, BACK = "forward", "back"
+PATIENCE_S = 10.0
+"""How long a file may be held by an antivirus program or an indexer before the update is undone."""
+RUNNER_PARTS = ("python", "app/oneclick", "app/packages/tomli")
+"""What ``update apply`` is made of; ``tomli`` reads the settings on Python before 3.11."""
+
+
+def run_update(folder: BundleFolder, arguments: Sequence[str], console: Console) -> int:
+    """Do the step that ``更新.bat`` asks for; return 0. Raises OneClickError with A untouched, or restored."""
+    update = Update(folder, console)
+    if list(arguments) == ["prepare"]:
+        update.prepare()
+    elif list(arguments) == ["apply"]:
+        update.apply()
+    else:
+        raise OneClickError("update.usage")
+    return 0
+
+
+class Update:
+    """One update of ``folder``."""
+
+    def __init__(self, folder: BundleFolder, console: Console) -> None:
+        self._folder = folder
+        self._root = folder.root
+        self._console = console
+        self._work = folder.root / UPDATE_FOLDER
+        self._old = self._work / "old"
+        self._journal = self._work / "journal.json"
+
+    # -- step 1: nothing of A changes -----------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Check A and the patch, then write the journal. Raises OneClickError with the reason why not."""
+        if self._journal.exists():
+            return  # An interrupted update is finished first.
+        patch = self._read_patch()
+        self._console.line(say("update.title", before=patch.from_version, after=patch.to_version))
+        if running(self._folder.running):
+            raise OneClickError("update.running")
+        self._require_a(patch)
+        self._require_new_files(patch)
+        self._make_runner()
+        self._write_journal(FORWARD, patch)
+
+    def _read_patch(self) -> Patch:
+        try:
+            return read_patch((self._root / PATCH_FILE).read_bytes())
+        except OSError as error:
+            raise OneClickError("update.no_patch") from error
+
+    def _require_a(self, patch: Patch) -> None:
+        """Raise OneClickError unless this folder is exactly what the patch starts from."""
+        have = self._manifest_digest()
+        if have == patch.to_manifest_sha256:
+            raise OneClickError("update.already", version=patch.to_version)
+        if have != patch.from_manifest_sha256:
+            raise OneClickError("update.other_release", version=patch.from_version)
+        wrong = self._differences(say("update.checking"))
+        wrong += [file.path for file in patch.files if file.is_new and (self._root / file.path).exists()]
+        if wrong:
+            raise OneClickError("update.changed_folder", names="、".join(wrong[:5]), count=len(wrong))
+
+    def _differences(self, text: str) -> list[str]:
+        """Files that are not what this folder's own manifest says; those of the user do not count."""
+        files = tuple(file for file in read_packed_files(self._folder.manifest) if may_touch(file.path))
+        found = compare(self._root, files, lambda fraction: self._console.progress(text, fraction))
+        return sorted({*found.missing, *found.changed, *found.unreadable, *self._wrong_bins(files)})
+
+    def _wrong_bins(self, files: Sequence[PackedFile]) -> list[str]:
+        """``compare`` looks only at the size of .bin files, which may be models; ours elsewhere are small."""
+        small = [file for file in files if file.path.endswith(".bin") and (self._root / file.path).is_file()]
+        return [file.path for file in small if file_sha256(self._root / file.path) != file.sha256]
+
+    def _require_new_files(self, patch: Patch) -> None:
+        for file in patch.files:
+            stored = self._stored(file)
+            try:
+                is_right = stored.stat().st_size == file.size_bytes and file_sha256(stored) == file.sha256
+            except OSError:
+                is_right = False
+            if not is_right:
+                raise OneClickError("update.incomplete", name=file.stored)
+
+    def _make_runner(self) -> None:
+        """Copy what step 2 runs on; only a whole copy gets the name ``runner``."""
+        runner, partial = self._work / "runner", self._work / "runner.part"
+        try:
+            for left in (self._old, runner, partial):
+                if left.exists():  # An old file left there would be taken for one of this update's.
+                    shutil.rmtree(left)
+            for part in RUNNER_PARTS:
+                if (self._root / part).is_dir():
+                    shutil.copytree(self._root / part, partial / part, ignore=shutil.ignore_patterns("web", "server"))
+            partial.rename(runner)
+        except OSError as error:
+            raise OneClickError("update.no_space", reason=str(error)) from error
+
+    # -- step 2: forward, or all the way back ---------------------------------------------------------------------
+
+    def apply(self) -> None:
+        """Go on where the journal stands until the folder is B. Raises OneClickError when it had to become A again."""
+        journal = self._read_journal()
+        if journal is None:
+            return
+        phase, patch = journal
+        failure: OneClickError | None = None
+        if phase == FORWARD:
+            try:
+                self._forward(patch)
+                self._finish()
+                self._console.good(say("update.done", version=patch.to_version))
+                return
+            except OSError as error:
+                logger.exception("update undone")
+                failure = OneClickError("update.undone", reason=str(error), version=patch.from_version)
+            except OneClickError as error:
+                logger.error("update undone: %s", error.both()[1])
+                failure = OneClickError("update.undone", reason=str(error), version=patch.from_version)
+        try:
+            self._write_journal(BACK, patch)
+            self._back(patch)
+            self._finish()
+        except OSError as error:
+            raise OneClickError("update.stuck", reason=str(error)) from error
+        raise failure or OneClickError("update.undone", reason=say("update.interrupted"), version=patch.from_version)
+
+    def _forward(self, patch: Patch) -> None:
+        text = say("update.applying")
+        for number, (path, file) in enumerate(_steps(patch)):
+            self._console.progress(text, number / (len(patch.files) + len(patch.removed)))
+            self._replace(self._root / path, self._old / f"{number:06d}", file)
+        for path in patch.removed:
+            self._remove_empty_folders(path)
+        wrong = self._differences(say("update.checking_result"))
+        if wrong or self._manifest_digest() != patch.to_manifest_sha256:
+            raise OneClickError("update.not_whole", names="、".join(wrong[:5]))
+
+    def _replace(self, target: Path, old: Path, file: PatchFile | None) -> None:
+        """Put ``target`` aside to ``old`` and the new file (None: no file) in its place; what is done is skipped."""
+        waits = file is not None and self._stored(file).exists()
+        if (waits or file is None) and target.exists() and not old.exists():
+            _move(target, old)
+        if file is not None and waits:
+            _move(self._stored(file), target)
+
+    def _back(self, patch: Patch) -> None:
+        """Undo every move. An error leaves the journal, so that the next start goes on undoing."""
+        steps = list(enumerate(_steps(patch)))
+        for number, (path, file) in reversed(steps):
+            old, target = self._old / f"{number:06d}", self._root / path
+            if old.exists():
+                _move(old, target)
+            elif file is not None and file.is_new and target.exists():
+                _patiently(target.unlink)
+            if file is not None and file.is_new:
+                self._remove_empty_folders(path)
+        wrong = self._differences(say("update.checking_result"))
+        if wrong or self._manifest_digest() != patch.from_manifest_sha256:
+            raise OneClickError("update.broken", names="、".join(wrong[:5]))
+
+    def _remove_empty_folders(self, path: str) -> None:
+        for parent in (self._root / path).parents:
+            if parent == self._root:
+                return
+            try:
+                parent.rmdir()
+            except OSError:
+                return
+
+    def _finish(self) -> None:
+        """Delete the journal: from here on the folder is what it is. What lies in ``update`` is of no use any more."""
+        _patiently(self._journal.unlink)
+        for left in (self._old, self._root / NEW_FOLDER):
+            shutil.rmtree(left, ignore_errors=True)
+        (self._root / PATCH_FILE).unlink(missing_ok=True)
+
+    # -- files ----------------------------------------------------------------------------------------------------
+
+    def _stored(self, file: PatchFile) -> Path:
+        return self._root / NEW_FOLDER / file.stored
+
+    def _manifest_digest(self) -> str:
+        try:
+            return file_sha256(self._folder.manifest)
+        except OSError:
+            return ""
+
+    def _write_journal(self, phase: str, patch: Patch) -> None:
+        """Write the journal so that it is whole or not there, also after the power went."""
+        partial = self._work / "journal.part"
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump({"phase": phase, "patch": patch.to_json()}, file, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())
+        _move(partial, self._journal)
+
+    def _read_journal(self) -> tuple[str, Patch] | None:
+        """Return the phase and the patch of an update under way; the patch beside it may be another one by now."""
+        try:
+            data: dict[str, Any] = json.loads(self._journal.read_text(encoding="utf-8"))
+            return str(data["phase"]), parse_patch(data["patch"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise OneClickError("update.damaged", reason=repr(error)) from error
+
+
+def _steps(patch: Patch) -> Iterator[tuple[str, PatchFile | None]]:
+    """Yield (path, its new file or None) in a fixed order."""
+    for file in patch.files:
+        yield file.path, file
+    for path in patch.removed:
+        yield path, None
+
+
+def _move(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _patiently(lambda: source.replace(target))
+
+
+def _patiently(act: Callable[[], object]) -> None:
+    """Do ``act`` again while Windows says that another program holds the file."""
+    give_up = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            act()
+            return
+        except PermissionError:
+            if time.monotonic() >= give_up:
+                raise
+            time.sleep(0.1)
