@@ -183,7 +183,16 @@ def serve(path: str, rate: str, latency: str) -> None:
 
 def run_ours(url: str, target: Path, size_bytes: int, digest: str) -> Run:
     return timed(
-        [sys.executable, str(ROOT / "tests/download/child.py"), url, str(target), str(size_bytes), digest, "{}"], target
+        [
+            sys.executable,
+            str(ROOT / "tests/payload/download/child.py"),
+            url,
+            str(target),
+            str(size_bytes),
+            digest,
+            "{}",
+        ],
+        target,
     )
 
 
@@ -223,7 +232,7 @@ def kill_and_resume(folder: Path, size_bytes: int, kills: int) -> int:
     """Kill the download ``kills`` times at random moments, let it finish, and count the bytes that came twice."""
     source, target = folder / "source.bin", folder / "ours.bin"
     digest = make_file(source, size_bytes)
-    command = [sys.executable, str(ROOT / "tests/download/child.py")]
+    command = [sys.executable, str(ROOT / "tests/payload/download/child.py")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "payload"), "NO_PROXY": "127.0.0.1"}
     moments = random.Random()
     server = Serving(source, Network("", size_bytes, rate_bytes_s=size_bytes / kills / 8))

@@ -77,7 +77,7 @@ def compare(folder: Path, quick: bool, dtype: str, rounds: int) -> int:
 def make_weights(folder: Path, quick: bool) -> Path:
     """Write the random checkpoint with the code that upstream asks for, and return its folder."""
     from bundle.model import random_model
-    from tests.quantize import checkpoints
+    from tests.bundle.model.quantize import checkpoints
 
     full = random_model.SHAPES["full"]
     random_model.SHAPES["quick"] = replace(full, num_layers=2)

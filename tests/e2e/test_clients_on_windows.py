@@ -10,7 +10,7 @@ import requests
 
 from bundle.model.random_model import write_random_model
 from tests.e2e.conftest import MakeBundle
-from tests.server.test_text import TOKENIZER
+from tests.payload.server.chat.test_text import TOKENIZER
 from tests.support.clients import run_node_clients, run_openai_tests, write_calling_model
 
 pytestmark = pytest.mark.wine

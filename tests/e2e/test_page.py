@@ -6,9 +6,9 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import MakeBundle
-from tests.web.conftest import PATIENCE_MS, SHORT, OpenPage
-from tests.web.conftest import browser as browser
-from tests.web.conftest import open_page as open_page
+from tests.payload.web.conftest import PATIENCE_MS, SHORT, OpenPage
+from tests.payload.web.conftest import browser as browser
+from tests.payload.web.conftest import open_page as open_page
 
 pytestmark = [pytest.mark.wine, pytest.mark.browser]
 

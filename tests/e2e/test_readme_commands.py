@@ -15,12 +15,12 @@ import pytest
 
 from bundle.cli.main import cli
 from bundle.model.random_checkpoint import write_random_checkpoint
-from tests.publish.hosts.github import GitHubHost
-from tests.publish.hosts.host import Host, serving
-from tests.publish.hosts.huggingface import HuggingFaceHost
-from tests.publish.hosts.modelscope import ModelScopeHost
-from tests.publish.hosts.webdav import serving_webdav
-from tests.publish.releases import archive_of, bundle_json
+from tests.bundle.release.hosts.github import GitHubHost
+from tests.bundle.release.hosts.host import Host, serving
+from tests.bundle.release.hosts.huggingface import HuggingFaceHost
+from tests.bundle.release.hosts.modelscope import ModelScopeHost
+from tests.bundle.release.hosts.webdav import serving_webdav
+from tests.bundle.release.releases import archive_of, bundle_json
 
 pytestmark = pytest.mark.wine
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -57,16 +57,16 @@ where nothing changed since the last build; everything else in a folder with a `
 NOT_HERE = {
     "python3 tests/run.py": "it runs this test",
     ".ci/run": "it runs this test",
-    "python3 bench/run.py --quick": "takes minutes; tests/test_bench.py tries each benchmark",
+    "python3 bench/run.py --quick": "takes minutes; tests/repository/test_bench.py tries each benchmark",
     "apt install wine wine64": "changes the machine; tests/run.py does it",
     "apt install python3-venv": "changes the machine",
     "python3 build.py --with-model q4_0 --volume-size 2g": "downloads 3.5 GB; test_build.py packs a small model so",
     "python3 build.py --wheel compile": "what `python3 build.py` does where only the package index is reached, as here",
     "python3 build.py --python 3.11": "test_other_bundles.py builds and double-clicks it",
     "python3 build.py --recipe chatglm3-0.4": "test_other_bundles.py builds and double-clicks it",
-    "python3 build.py matrix --run N/M": "builds for an hour; tests/publish/test_matrix.py runs shares of it",
+    "python3 build.py matrix --run N/M": "builds for an hour; tests/bundle/release/test_matrix.py runs shares of it",
     "python3 build.py lock": "renews the pins from the internet; test_lock.py tries its parts on local hosts",
-    "python3 build.py lock --check": "asks the internet; tests/builder/test_lock.py compares with a local hub",
+    "python3 build.py lock --check": "asks the internet; tests/bundle/recipe/test_lock.py compares with a local hub",
 }
 """As a README has it -> why it is not run here."""
 

@@ -1,0 +1,150 @@
+"""Tool calls as ChatGLM3 writes them, read without evaluating anything."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from oneclick.server.chat.answer import AnswerReader
+from oneclick.server.chat.request import ToolCall
+from oneclick.server.chat.tools import call_text, parse_call, system_text
+from tests.payload.server.chat.test_text import TOKENIZER, bytes_of
+
+NAMES = ("get_weather", "search")
+
+
+def call(inside: str, name: str = "get_weather") -> str:
+    return f"{name}\n```python\ntool_call({inside})\n```"
+
+
+@pytest.mark.parametrize(
+    ("inside", "arguments"),
+    [
+        ("location='北京'", {"location": "北京"}),
+        ("location='北京', days=3", {"location": "北京", "days": 3}),
+        ("a=[1, {'b': None}], c=True, d=-1.5", {"a": [1, {"b": None}], "c": True, "d": -1.5}),
+        ("", {}),
+        ("**{'a b': 1}", {"a b": 1}),
+        ('text="""two\nlines"""', {"text": "two\nlines"}),
+    ],
+)
+def test_a_call_becomes_json(inside: str, arguments: dict[str, object]) -> None:
+    read = parse_call(call(inside), NAMES)
+    assert read is not None
+    assert read.name == "get_weather"
+    assert json.loads(read.arguments) == arguments
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "我来查一下天气。",
+        "get_weather",
+        call("location=__import__('os').system('echo hacked')"),
+        call("'positional'"),
+        call("a=open('x')"),
+        call("a=1+2j"),
+        call("a={1, 2}"),
+        call("a=b'bytes'"),
+        call("a=(lambda: 1)()"),
+        call("a=x"),
+        call("a=[y for y in (1,)]"),
+        call("**{1: 2}"),
+        call("a=" + "(" * 500 + ")" * 500),
+        call("a=1e999"),
+        "get_weather\n```python\nimport os\n```",
+        "get_weather\n```python\ntool_call(a=1\n```",
+        call("a=1", name="unknown_tool"),
+        call("a=1", name="get_weather extra"),
+        "\n\n```python\ntool_call(a=1)\n```",
+    ],
+)
+def test_everything_else_is_text(text: str) -> None:
+    assert parse_call(text, NAMES) is None
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@example({"True": None})
+@example({"class": 1, "__debug__": 2})
+@example({"\ufb01le": "a ligature that Python's parser would fold"})
+@given(st.dictionaries(st.text(min_size=1, max_size=6), json_values, max_size=4))
+def test_a_call_sent_back_as_history_reads_as_the_same_call(arguments: dict[str, object]) -> None:
+    sent = ToolCall("search", json.dumps(arguments))
+    text = f"search\n{call_text(sent)}"
+    if "```" in call_text(sent)[9:-3]:
+        return  # a fence inside an argument ends the block for every reader
+    read = parse_call(text, NAMES)
+    assert read is not None
+    assert json.loads(read.arguments) == json.loads(json.dumps(arguments).encode("utf-8", "replace").decode())
+
+
+def test_arguments_that_are_no_json_are_passed_as_text() -> None:
+    assert "tool_call('not json')" in call_text(ToolCall("search", "not json"))
+
+
+def test_the_system_message_lists_the_functions_after_the_clients_own_words() -> None:
+    text = system_text("简短回答", [{"name": "search", "description": "找"}])
+    assert text.startswith("简短回答\n\nAnswer the following questions")
+    assert json.loads(text[text.index("[") :]) == [{"name": "search", "description": "找"}]
+
+
+def read(text: str, names: tuple[str, ...] = NAMES) -> tuple[list[str], AnswerReader]:
+    reader = AnswerReader(TOKENIZER, (), names)
+    shown = [reader.feed(token) for token in [300, *bytes_of("")] if False]
+    for part in text.split("<|assistant|>"):
+        if shown or reader.tokens:
+            shown.append(reader.feed(TOKENIZER.assistant))
+        shown += [reader.feed(token) for token in bytes_of(part)]
+    shown.append(reader.finish())
+    assert "".join(shown) == reader.text
+    return [piece for piece in shown if piece], reader
+
+
+def test_text_flows_although_tools_are_offered() -> None:
+    shown, reader = read("\n 天气很好")
+    assert "".join(shown) == "天气很好"
+    assert len(shown) == 4
+    assert reader.finish_reason("stop") == "stop"
+
+
+def test_a_call_is_held_back_and_becomes_a_call() -> None:
+    shown, reader = read(" " + call("location='北京'"))
+    assert shown == []
+    assert reader.calls == [ToolCall("get_weather", '{"location": "北京"}')]
+    assert reader.finish_reason("stop") == "tool_calls"
+    assert reader.finish_reason("stop", legacy=True) == "function_call"
+
+
+def test_words_before_a_call_are_text() -> None:
+    shown, reader = read("\n 我查一下<|assistant|> " + call("a=1", "search"))
+    assert "".join(shown) == "我查一下"
+    assert reader.calls == [ToolCall("search", '{"a": 1}')]
+
+
+def test_a_call_that_cannot_be_read_is_shown_as_text() -> None:
+    text = call("a=1", "search")[:-8]
+    shown, reader = read(text)
+    assert "".join(shown) == text
+    assert reader.calls == []
+    assert reader.finish_reason("length") == "length"
+
+
+def test_text_that_begins_like_a_tools_name_is_shown() -> None:
+    shown, reader = read("search for it")
+    assert "".join(shown) == "search for it"
+    assert reader.calls == []
+
+
+def test_without_tools_a_call_is_just_text() -> None:
+    shown, reader = read(call("a=1", "search"), ())
+    assert "".join(shown) == call("a=1", "search")
+    assert reader.calls == []
