@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import py7zr
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,3 +50,12 @@ def built_archive() -> Path:
     )
     assert done.returncode == 0, done.stderr
     return ROOT / "dist" / "ChatGLM3_cpp.7z"
+
+
+@pytest.fixture(scope="session")
+def real_bundle(built_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive's folder, extracted once."""
+    folder = tmp_path_factory.mktemp("extracted")
+    with built_archive.open("rb") as file, py7zr.SevenZipFile(file) as source:
+        source.extractall(folder)
+    return folder / "ChatGLM3_cpp"

@@ -1,7 +1,8 @@
 """Read a .7z of this builder as a stream of members, without unpacking it and without trusting it.
 
-Only what bundle.archive.write writes is accepted: stored, LZMA2, or x86-BCJ + LZMA2 streams that follow each other without
-gaps, a checksum for everything, safe names, no links. So a byte that differs from what was written is always noticed.
+Only what bundle.archive.write writes is accepted: stored, LZMA2, or x86-BCJ + LZMA2 streams that follow each other
+without gaps, a checksum for everything, safe names, no links. So a byte that differs from what was written is
+always noticed.
 """
 
 from __future__ import annotations

@@ -15,7 +15,9 @@ Words = tuple[str, str]
 AREAS: tuple[tuple[str, Words], ...] = (
     ("app/oneclick/web/", ("聊天网页有改动", "The chat page changed")),
     ("app/oneclick/server/", ("接口服务有改动", "The server changed")),
-    ("app/oneclick/download", ("模型下载有改动", "Downloading the model changed")),
+    ("app/oneclick/engine/", ("运行模型的程序有改动", "What runs the model changed")),
+    ("app/oneclick/download/", ("模型下载有改动", "Downloading the model changed")),
+    ("app/oneclick/update/", ("更新程序有改动", "Updating changed")),
     ("app/oneclick/", ("启动和检查有改动", "Start-up and checks changed")),
     ("使用说明.html", ("使用说明有更新", "The help page was updated")),
     ("设置.toml", ("设置.toml 的说明有更新；您自己的设置不会被改动", "The explanations in 设置.toml were updated")),

@@ -257,7 +257,7 @@ class WinePrefix:
     def press_ctrl_c(self, text: str = "-m oneclick") -> None:
         """Send Ctrl+C to the Python that runs ``text``: SIGINT arrives there as KeyboardInterrupt."""
         for pid in self.pids_of(text):
-            if "python.exe" in self.processes().get(pid, "") and "server.worker" not in self.processes().get(pid, ""):
+            if "python.exe" in self.processes().get(pid, "") and "engine.worker" not in self.processes().get(pid, ""):
                 os.kill(pid, signal.SIGINT)
 
     def kill(self, text: str) -> None:

@@ -25,7 +25,7 @@ OPENAI_SHA256 = "2e393e63f8a38be6452806f9ef0b6534fecd6d41ab3b2165180dfce3599249c
 """The version in tests/requirements.txt."""
 OPENAI_FILES = ("tests/api_resources/chat/test_completions.py", "tests/api_resources/test_models.py")
 OPENAI_TESTS = "(Completions and create) or (Models and (list or retrieve))"
-NODE = Path(__file__).resolve().parents[1] / "server" / "node"
+NODE = Path(__file__).resolve().parents[1] / "payload" / "server" / "node"
 
 
 def openai_sdk_tests() -> Path:

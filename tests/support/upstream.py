@@ -17,7 +17,7 @@ from bundle.fetch.cache import default_cache_dir
 from tests.support.native_engine import SDISTS, download_sdist
 
 REQUIREMENTS = Path(__file__).parents[1] / "requirements-convert.txt"
-RUNNER = Path(__file__).parents[1] / "quantize" / "run_upstream.py"
+RUNNER = Path(__file__).parents[1] / "bundle" / "model" / "quantize" / "run_upstream.py"
 WAIT_S = 900
 
 

@@ -27,13 +27,12 @@ from bundle.engine.request import (
 from bundle.scratch import scratch_folder
 
 _RECIPE_FILES = (
-    "compile.py",
     "headers.py",
     "import_library.py",
     "pack.py",
-    "patches.py",
+    "source_patches.py",
     "pyconfig_windows.h",
-    "wheel.py",
+    "zig.py",
 )
 """Code that decides the wheels' bytes: a change in it compiles anew."""
 

@@ -1,7 +1,8 @@
 """Writes golden.json: the digests of what upstream's convert.py makes of the random checkpoints.
 
-``python -m tests.bundle.model.quantize.make_golden``, when cases are added or the random numbers change (never to make a failing
-test pass: the digests are upstream's, not ours). Takes some minutes; needs what tests/requirements-convert.txt lists.
+``python -m tests.bundle.model.quantize.make_golden``, when cases are added or the random numbers change (never to
+make a failing test pass: the digests are upstream's, not ours). Takes some minutes; needs what
+tests/requirements-convert.txt lists.
 """
 
 from __future__ import annotations

@@ -24,5 +24,6 @@ def test_the_server_imports_nothing_that_it_does_not_use() -> None:
 
 
 def test_a_later_import_of_uvicorn_is_the_real_one() -> None:
-    code = "from oneclick.server.http.uvicorn_parts import Config; import uvicorn; print(uvicorn.Config is Config, uvicorn.run)"
+    code = "from oneclick.server.http import uvicorn_parts as own; import uvicorn; "
+    code += "print(uvicorn.Config is own.Config, uvicorn.run)"
     assert printed(code).startswith("True <function run")
