@@ -8,36 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import lzma
 import os
-import posixpath
 import shutil
-import stat
 import tempfile
 import threading
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from bundle.archive import sevenzip
-from bundle.archive.hashing import Crc32, PieceDigests, PrefixDigests, Taker, read_once
-from bundle.archive.read import ArchiveReader
+from bundle.archive.hashing import Crc32, read_once
+from bundle.archive.readback import Meter, Progress, read_back
 from bundle.archive.sevenzip import PackedMember, PackedStream
-from bundle.archive.volumes import VolumeReader, VolumeWriter, check_volume_size, existing_volumes
+from bundle.archive.streams import Part, TreeFile, list_tree, plan_parts
+from bundle.archive.volumes import VolumeWriter, check_volume_size, existing_volumes
 from bundle.disk import disk_named
-from bundle.errors import AuditFailed, DigestMismatch, UsageError
+from bundle.errors import UsageError
 from bundle.scratch import scratch_folder
-from bundle.windows.names import NameSet, member_problem
 
 ROOT_NAME = "ChatGLM3_cpp"
 _CHUNK = 1 << 20
-
-Progress = Callable[[int, int], None]
-"""(bytes done, bytes in all): packing and reading back count alike. Called from several threads, one at a time."""
 
 _DISK_ADVICE = "free some space (twice the size of the archive), or choose a folder you may write to"
 
@@ -65,32 +59,6 @@ class ArchiveInfo:
         return self.paths[0]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _File:
-    """A file of the tree that becomes a member."""
-
-    name: str
-    """Inside the root folder."""
-    path: Path
-    size_bytes: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Part:
-    """Files that share a packed stream."""
-
-    files: tuple[_File, ...]
-    filters: Sequence[dict[str, Any]]
-
-    @property
-    def is_stored(self) -> bool:
-        return self.filters is sevenzip.COPY
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(file.size_bytes for file in self.files)
-
-
 def write_archive(
     tree: Path,
     target: Path,
@@ -113,15 +81,15 @@ def write_archive(
     if volume_size is not None:
         check_volume_size(volume_size)
     with disk_named(target, _DISK_ADVICE):
-        files, empty_folders = _list_tree(tree)
-        parts = _plan(files, stored)
-        meter = _Meter(2 * sum(file.size_bytes for file in files), progress)
+        files, empty_folders = list_tree(tree)
+        parts = plan_parts(files, stored)
+        meter = Meter(2 * sum(file.size_bytes for file in files), progress)
         target.parent.mkdir(parents=True, exist_ok=True)
         with scratch_folder(target.parent, f".{target.name}.part-") as folder:
             with contextlib.closing(VolumeWriter(folder / target.name, volume_size)) as out:
                 went_in = _pack(parts, empty_folders, root_name, cast(BinaryIO, out), folder, meter)
             copies = [file.name for part in parts if part.is_stored for file in part.files]
-            read = _read_back(out.paths, root_name, went_in, copies, digests or {}, empty_folders, meter)
+            read = read_back(out.paths, root_name, went_in, copies, digests or {}, empty_folders, meter)
             size_bytes = sum(path.stat().st_size for path in out.paths)
             paths = _move_into_place(out.paths, target)
     return ArchiveInfo(
@@ -134,137 +102,6 @@ def write_archive(
     )
 
 
-# What to pack
-
-
-def _list_tree(tree: Path) -> tuple[list[_File], list[str]]:
-    """All files of ``tree`` sorted by name, and the folders in it that are empty."""
-    files: list[_File] = []
-    empty: list[str] = []
-    names = NameSet()
-    for folder, subfolders, file_names in os.walk(tree, onerror=_raise):
-        inside = Path(folder).relative_to(tree)
-        if not subfolders and not file_names and inside.parts:
-            empty.append(inside.as_posix())
-        for file_name in [*file_names, *subfolders]:
-            path = Path(folder) / file_name
-            name = (inside / file_name).as_posix()
-            status = path.lstat()
-            is_folder = stat.S_ISDIR(status.st_mode)
-            if not is_folder and not stat.S_ISREG(status.st_mode):
-                raise UsageError(f"{name} cannot be packed", why="it is a link or a device", do="remove it")
-            problem = member_problem(name) or names.add(name, is_folder=is_folder)
-            if problem is not None:
-                raise UsageError(f"{name!r} cannot be packed", why=problem, do="rename or remove it")
-            if not is_folder:
-                files.append(_File(name=name, path=path, size_bytes=status.st_size))
-    if not files:
-        raise UsageError(f"{tree} holds no files", why="there is nothing to pack", do="check the staging folder")
-    return sorted(files, key=lambda file: file.name), sorted(empty)
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _plan(files: Sequence[_File], stored: Collection[str]) -> list[_Part]:
-    """Divide ``files`` into streams, by nothing but their names and sizes; stored ones come last.
-
-    Streams are what several cores work on at once, so their number must not depend on the cores. Files that have
-    nothing in common lose nothing by being apart: the engine and its libraries (GCC and LLVM made them) go together,
-    other programs (Microsoft's compiler made most) and texts too, each sorted so that similar files meet. For the
-    default bundle the first takes one core as long as the other two take a second one.
-    """
-    unknown = sorted(set(stored) - {file.name for file in files})
-    if unknown:
-        raise UsageError(f"{unknown[0]} is not in the tree", why="it was to be stored", do="check its name")
-    packed = [file for file in files if file.name not in stored]
-    programs = [file for file in packed if _suffix(file) in _PROGRAMS | _TABLES]
-    engine = [file for file in programs if file.name.startswith(_ENGINE)]
-    if sum(file.size_bytes for file in engine) < _LARGE_BYTES:
-        engine = []
-    others = sorted(set(programs) - set(engine), key=_among_programs)
-    texts = [file for file in packed if _suffix(file) not in _PROGRAMS | _TABLES]
-    engine.sort(key=lambda file: (-file.size_bytes, file.name))
-    texts.sort(key=lambda file: (_suffix(file), file.name))
-    return [
-        *(_Part(files=part, filters=_ENGINE_CODE) for part in _cut(engine)),
-        *(_Part(files=part, filters=_CODE) for part in _cut(others)),
-        *(_Part(files=part, filters=_TEXT) for part in _cut(texts)),
-        *(_Part(files=(file,), filters=sevenzip.COPY) for file in files if file.name in stored),
-    ]
-
-
-def _among_programs(file: _File) -> tuple[bool, str, str, str]:
-    """Sort key: programs by kind and name, tables behind them."""
-    return _suffix(file) in _TABLES, _suffix(file), posixpath.basename(file.name), file.name
-
-
-def _suffix(file: _File) -> str:
-    return posixpath.splitext(file.name)[1].lower()
-
-
-def _cut(files: Sequence[_File]) -> Iterator[tuple[_File, ...]]:
-    """Cut ``files`` into runs of at most ``_PART_BYTES``, or of one file."""
-    part: list[_File] = []
-    size_bytes = 0
-    for file in files:
-        if part and size_bytes + file.size_bytes > _PART_BYTES:
-            yield tuple(part)
-            part, size_bytes = [], 0
-        part.append(file)
-        size_bytes += file.size_bytes
-    if part:
-        yield tuple(part)
-
-
-_ENGINE = "app/engine/"
-_PROGRAMS = {".exe", ".dll", ".pyd"}
-_TABLES = {".bin", ".cat"}
-"""What shares bytes with programs: tables that are compiled in as well, certificates of signatures."""
-_LARGE_BYTES = 16 << 20
-"""An engine without OpenBLAS is too small for a stream of its own."""
-_PART_BYTES = 40 << 20
-_DICTIONARY_BYTES = 12 << 20
-"""A compressor takes 12 times as much memory, and one runs per core: with 16 MiB a build on two cores needs 547 MB,
-with 12 MiB 441 MB (bench/build.py --quick)."""
-_TEXT_DICTIONARY_BYTES = 8 << 20
-"""As large as all texts of the default bundle: more would gain no byte."""
-
-
-def _lzma2(**settings: int) -> dict[str, Any]:
-    extreme = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": _DICTIONARY_BYTES}
-    return {**extreme, **settings}
-
-
-# Measured on the default bundle (50 MB, docs/PERFORMANCE.md): a search depth of 32 takes a third less time than the
-# preset's 512 for 0.1 % more; nice_len 80 half as long as 273 for 0.03 % more, which programs get back at 96. pb=0 and
-# lc=4 save 0.6 % of OpenBLAS and 0.2 % of the texts; of other programs they cost 0.1 %.
-_X86 = {"id": lzma.FILTER_X86}
-_ENGINE_CODE = (_X86, _lzma2(nice_len=80, depth=32, lc=4, pb=0))
-_CODE = (_X86, _lzma2(nice_len=96, depth=32))
-_TEXT = (_lzma2(nice_len=80, depth=32, lc=4, pb=0, dict_size=_TEXT_DICTIONARY_BYTES),)
-
-
-# Packing
-
-
-@dataclass
-class _Meter:
-    """Adds up progress of several threads."""
-
-    total: int
-    report: Progress | None
-    done: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, size_bytes: int) -> None:
-        with self.lock:
-            self.done += size_bytes
-            if self.report is not None:
-                self.report(self.done, self.total)
-
-
 @dataclass
 class _Packed:
     """Members of a stream, growing while it is packed, and digests of those that are compressed."""
@@ -272,7 +109,7 @@ class _Packed:
     members: list[PackedMember] = field(default_factory=list)
     sha256: dict[str, str] = field(default_factory=dict)
 
-    def add(self, file: _File, size_bytes: int, crc32: int) -> None:
+    def add(self, file: TreeFile, size_bytes: int, crc32: int) -> None:
         """Take in a file whose content was just read."""
         if size_bytes != file.size_bytes:
             raise UsageError(f"{file.name} changed while it was packed", why="its size is another", do="build again")
@@ -280,12 +117,12 @@ class _Packed:
 
 
 def _pack(
-    parts: Sequence[_Part],
+    parts: Sequence[Part],
     empty_folders: Sequence[str],
     root_name: str,
     out: BinaryIO,
     folder: Path,
-    meter: _Meter,
+    meter: Meter,
 ) -> dict[str, str]:
     """Write the whole archive to ``out``; return name -> sha256 of what was compressed."""
     sevenzip.start(out)
@@ -329,7 +166,7 @@ def _under_root(member: PackedMember, root_name: str) -> PackedMember:
     return PackedMember(name=f"{root_name}/{member.name}", size_bytes=member.size_bytes, crc32=member.crc32)
 
 
-def _compress(part: _Part, folder: Path, meter: _Meter, stop: threading.Event) -> tuple[_Packed, BinaryIO, int]:
+def _compress(part: Part, folder: Path, meter: Meter, stop: threading.Event) -> tuple[_Packed, BinaryIO, int]:
     """Compress one part into an unnamed file in ``folder``; return it with the checksum of its bytes."""
     packed, crc32 = _Packed(), 0
     compressor = lzma.LZMACompressor(format=lzma.FORMAT_RAW, filters=list(part.filters))
@@ -350,7 +187,7 @@ def _compress(part: _Part, folder: Path, meter: _Meter, stop: threading.Event) -
     return packed, spool, crc32
 
 
-def _store(part: _Part, out: BinaryIO, meter: _Meter) -> _Packed:
+def _store(part: Part, out: BinaryIO, meter: Meter) -> _Packed:
     """Copy one part into the archive as it is: reading, checksum and writing each in a thread of its own.
 
     It is hashed when it is read back: both cores have enough to do here, and then the digest is of what was written.
@@ -366,7 +203,7 @@ def _store(part: _Part, out: BinaryIO, meter: _Meter) -> _Packed:
     return packed
 
 
-def _content(part: _Part, packed: _Packed, meter: _Meter) -> Iterator[bytes]:
+def _content(part: Part, packed: _Packed, meter: Meter) -> Iterator[bytes]:
     """Yield the files of ``part`` in chunks, filling ``packed``."""
     for file in part.files:
         size_bytes, crc32, digest = 0, 0, hashlib.sha256()
@@ -379,105 +216,6 @@ def _content(part: _Part, packed: _Packed, meter: _Meter) -> Iterator[bytes]:
                 yield chunk
         packed.add(file, size_bytes, crc32)
         packed.sha256[file.name] = digest.hexdigest()
-
-
-# Proving and moving
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Read:
-    """Digests of what was read back."""
-
-    whole: str
-    volumes: tuple[str, ...]
-    members: dict[str, str]
-
-
-def _read_back(
-    paths: Sequence[Path],
-    root_name: str,
-    went_in: Mapping[str, str],
-    copies: Sequence[str],
-    pinned: Mapping[str, str],
-    empty_folders: Sequence[str],
-    meter: _Meter,
-) -> _Read:
-    """Read the written archive, compare it with what went in, and hash it.
-
-    went_in: digests of what was compressed. copies: names of the stored members, in order. They are hashed in the pass
-    that hashes the archive; for those that are ``pinned``, that proves more than their checksum.
-    """
-    members = dict(went_in)
-    with ArchiveReader(paths[0]) as archive, ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        copied = PieceDigests(_cuts_of_copies(archive))
-        hashed = pool.submit(_hash_archive, paths, lambda data: meter.add(copied.update(data)))
-        unread = {f"{root_name}/{name}" for name in copies if name in pinned}
-        streams = range(len(archive.streams))
-        read = pool.map(lambda index: _read_stream(paths[0], index, root_name, went_in, unread, meter), streams)
-        found = sorted(name for names in read for name in names)
-        folders = [entry.name for entry in archive.folders]
-        if found != sorted((*went_in, *copies)) or folders != [f"{root_name}/{name}" for name in empty_folders]:
-            raise _not_the_tree(paths[0], min({*went_in, *copies} ^ set(found), default="a folder"))
-        whole, volumes = hashed.result()
-        members.update(zip(copies, copied.digests, strict=True))
-        _compare_digests(archive, members, pinned)
-    return _Read(whole=whole, volumes=volumes, members=members)
-
-
-def _read_stream(
-    path: Path, index: int, root_name: str, went_in: Mapping[str, str], unread: Collection[str], meter: _Meter
-) -> list[str]:
-    """Unpack one stream of the archive ``path``; return the names in it, without the root."""
-    names = []
-    with ArchiveReader(path) as archive:  # one reader has one position
-        for entry, content in archive.members_of(archive.streams[index], unread=unread):
-            name = entry.name[len(root_name) + 1 :]
-            digest = hashlib.sha256()
-            for chunk in content:
-                if name in went_in:
-                    digest.update(chunk)
-                    meter.add(len(chunk))
-            if name in went_in and went_in[name] != digest.hexdigest():
-                raise _not_the_tree(path, entry.name)
-            names.append(name)
-    return names
-
-
-def _cuts_of_copies(archive: ArchiveReader) -> list[int]:
-    """Offsets between the stored streams, which lie side by side at the end."""
-    copies = [stream for stream in archive.streams if not stream.filters]
-    return [*(stream.offset for stream in copies[:1]), *(stream.offset + stream.size_bytes for stream in copies)]
-
-
-def _compare_digests(archive: ArchiveReader, members: Mapping[str, str], expected: Mapping[str, str]) -> None:
-    """Raise DigestMismatch when ``members`` are not the ``expected`` ones, DamagedArchive when the disk is to blame."""
-    for name, digest in expected.items():
-        if members.get(name) != digest:
-            for _ in archive.members():  # compares the checksums of what was read before it was written
-                pass
-            raise DigestMismatch(
-                f"{name} is not the file that was to be packed",
-                why=f"its sha256 is {members.get(name)}, expected {digest}",
-                do="get it again",
-            )
-
-
-def _not_the_tree(path: Path, member: str) -> AuditFailed:
-    return AuditFailed(
-        f"{path.name} does not hold what was packed: {member}",
-        why="the disk or the memory of this machine changed bytes on the way",
-        do="build again on another disk; the previous archive is untouched",
-    )
-
-
-def _hash_archive(paths: Sequence[Path], taker: Taker) -> tuple[str, tuple[str, ...]]:
-    """Return the sha256 of all ``paths`` together and of each, read once and given to ``taker`` as well."""
-    with VolumeReader(paths) as source:
-        ends = list(itertools.accumulate(path.stat().st_size for path in paths))
-        from_start, volumes = PrefixDigests(sorted({ends[0], ends[-1]})), PieceDigests(ends)
-        for _ in read_once(source, [from_start.update, taker, *([volumes.update] if len(paths) > 1 else [])]):
-            pass
-    return from_start.digests[-1], (from_start.digests[0], *volumes.digests)
 
 
 def _move_into_place(paths: Sequence[Path], target: Path) -> tuple[Path, ...]:

@@ -9,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bundle.archive.read import ArchiveReader, DamagedArchive, Entry
+from bundle.archive.read import ArchiveReader
+from bundle.archive.readback import Progress
 from bundle.archive.sevenzip import ATTRIBUTE_FILE, ATTRIBUTE_FOLDER, MEMBER_TIME
+from bundle.archive.unpacker import DamagedArchive, Entry
 from bundle.archive.volumes import find_volumes
-from bundle.archive.write import ArchiveInfo, Progress
+from bundle.archive.write import ArchiveInfo
 from bundle.contents.manifest import MAX_BYTES, NAME, Manifest, ManifestFile, dump, load
 from bundle.errors import AuditFailed, UsageError
 

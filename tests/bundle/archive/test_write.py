@@ -195,14 +195,14 @@ def test_bytes_that_change_on_the_way_leave_the_previous_archive(
 def test_a_file_that_grows_while_it_is_packed_is_refused(
     tree: Path, good: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listed = archive_module._list_tree
+    listed = archive_module.list_tree
 
     def list_then_grow(folder: Path) -> Any:
         result = listed(folder)
         (folder / "empty.txt").write_bytes(b"late")
         return result
 
-    monkeypatch.setattr(archive_module, "_list_tree", list_then_grow)
+    monkeypatch.setattr(archive_module, "list_tree", list_then_grow)
     with pytest.raises(UsageError, match="changed while it was packed"):
         write_archive(tree, good)
 
