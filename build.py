@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements.txt"
 UPLOAD_REQUIREMENTS = ROOT / "requirements-publish.txt"
-"""Clients of the places that ``publish`` uploads to; installed when something is uploaded for the first time."""
+"""Clients of the places that ``publish`` uploads to, and what signs; installed when first needed."""
 UPLOAD = re.compile(r"(--to=)?(github|hf|modelscope|webdav):")
 """Argument of ``publish`` that names such a place."""
 CHINA_INDEXES = ("https://pypi.tuna.tsinghua.edu.cn/simple/", "https://mirrors.ustc.edu.cn/pypi/simple/")
@@ -46,7 +46,9 @@ def main() -> int:
 def needed_requirements(arguments: list[str]) -> list[Path]:
     """Return the files of packages that the command line ``arguments`` needs."""
     uploads = "publish" in arguments and any(UPLOAD.match(word) for word in arguments)
-    return [REQUIREMENTS, UPLOAD_REQUIREMENTS] if uploads else [REQUIREMENTS]
+    has_key = "SIGNING_KEY" in os.environ or any(word.startswith("--key") for word in arguments)
+    signs = has_key and bool({"publish", "patch"} & set(arguments))
+    return [REQUIREMENTS, UPLOAD_REQUIREMENTS] if uploads or signs else [REQUIREMENTS]
 
 
 def prepare_environment(files: list[Path]) -> int:

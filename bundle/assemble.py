@@ -229,6 +229,7 @@ def bundle_info(recipe: Recipe, python: str, engine: EngineInfo) -> dict[str, ob
             "netdisk": recipe.release.netdisk,
             "netdisk_code": recipe.release.netdisk_code,
             "page": recipe.release.page,
+            "public_key": recipe.release.public_key,
         },
     }
 

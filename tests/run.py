@@ -27,6 +27,7 @@ PROGRAMS = {
     "bsdtar": ("libarchive-tools", "archives read by libarchive, as Windows Explorer does"),
     "chromium": ("chromium fonts-noto-cjk", "the chat page"),
     "osslsigncode": ("osslsigncode", "signatures of the embeddable Python"),
+    "minisign": ("minisign", "signatures of releases, read by the program that made the format"),
     "npm": ("nodejs npm", "JavaScript clients of the server"),
     "locale-gen": ("locales", "a Chinese Windows under Wine"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from bundle.log import Log, human_bytes, human_seconds
 if TYPE_CHECKING:
     from bundle.fetch.sources import Sources
     from bundle.plan import Plan
+    from bundle.release.sign import Signer
 
 INTERRUPTED = 130
 
@@ -57,6 +59,28 @@ def recipe_option(function: Any) -> Any:
     return click.option(
         "--recipe", "recipe_name", default="chatglm3", metavar="NAME|FILE", help="Recipe to follow.", show_default=True
     )(function)
+
+
+def key_option(function: Any) -> Any:
+    """Add the option that says what updates are signed with."""
+    return click.option(
+        "--key",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        envvar="SIGNING_KEY",
+        help="Secret key of minisign to sign with (or in SIGNING_KEY; its password in SIGNING_PASSWORD, else asked).",
+    )(function)
+
+
+def _signer(key: Path | None) -> Signer | None:
+    if key is None:
+        return None
+    from bundle.release.sign import read_signer
+
+    def password() -> str:
+        known = os.environ.get("SIGNING_PASSWORD")
+        return known if known is not None else click.prompt(f"password of {key.name}", hide_input=True, err=True)
+
+    return read_signer(key, password)
 
 
 def source_options(function: Any) -> Any:
@@ -373,6 +397,7 @@ def clean(cache: Path | None) -> None:
 )
 @click.option("--message-zh", default="", help="What you want to say first, in Chinese.")
 @click.option("--message-en", default="", help="The same in English.")
+@key_option
 @recipe_option
 def publish(
     archive: Path | None,
@@ -381,6 +406,7 @@ def publish(
     patches: tuple[Path, ...],
     message_zh: str,
     message_en: str,
+    key: Path | None,
     recipe_name: str,
 ) -> None:
     """Make a release folder of ARCHIVE (else of the recipe's one in dist) and upload it to the places named.
@@ -415,10 +441,13 @@ def publish(
                 previous=read_previous(previous) if previous else None,
                 patches=patches,
                 message=(message_zh, message_en),
+                signer=_signer(key),
             )
         for file in release.archive:
             click.echo(f"sha256 {file.sha256}  {file.name}")
         click.echo(f"page:   {folder / 'index.html'}")
+        if not key:
+            log.line("NOT SIGNED: users' programs cannot tell who made this release. See docs/release.md for a key.")
     for done in upload_to_all(stores, folders[0], log):
         click.echo(done.line())
         click.echo(f"mirror: {done.folder_url}")
@@ -428,13 +457,14 @@ def publish(
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), default=Path("dist"), show_default=True)
-def patch(old: Path, new: Path, output: Path) -> None:
+@key_option
+def patch(old: Path, new: Path, output: Path, key: Path | None) -> None:
     """Make the small archive with which users turn OLD into NEW (publish it with --patch)."""
     from bundle.release.patch import make_patch
 
     log = Log()
     with log.step("Make the patch"):
-        made = make_patch(old, new, output)
+        made = make_patch(old, new, output, _signer(key))
     changes = f"{len(made.patch.files)} files changed, {len(made.patch.removed)} removed"
     click.echo(f"patch:  {made.archive.path}")
     click.echo(f"size:   {human_bytes(made.archive.size_bytes)}, {made.share:.1%} of the whole archive ({changes})")

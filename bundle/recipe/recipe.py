@@ -96,6 +96,8 @@ class Release:
 
     page: str = ""
     """Address of the download page's folder; ``latest.json`` lies beside it."""
+    public_key: str = ""
+    """minisign's, one line of base64; bundles accept only updates signed with its secret. Empty: unsigned ones."""
     netdisk: str = ""
     netdisk_code: str = ""
     mirrors: Mapping[str, str] = field(default_factory=dict)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import posixpath
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bundle.archive.members import read_members
 from bundle.archive.read import ArchiveReader
 from bundle.archive.volumes import find_volumes
 from bundle.archive.write import ArchiveInfo, write_archive
 from bundle.check.verify import read_contents, write_sums
 from bundle.contents.manifest import NAME, Manifest, dump
 from bundle.errors import UsageError
+from bundle.release.sign import Signer, require_signer
 from bundle.stage.render import write_bat
-from oneclick.update.patch import NEW_FOLDER, PATCH_FILE, Patch, PatchFile, may_touch
+from oneclick.update.patch import NEW_FOLDER, PATCH_NAME, UPDATE_FOLDER, Patch, PatchFile, is_older, may_touch
 
+BUNDLE_JSON = "bundle.json"
 UPDATE_BAT = "更新.bat"
 Contents = Mapping[str, tuple[int, str]]
 """name inside the root folder -> (size in bytes, sha256)."""
@@ -38,22 +42,25 @@ class MadePatch:
         return self.archive.size_bytes / self.whole_bytes
 
 
-def make_patch(old: Path, new: Path, output: Path) -> MadePatch:
+def make_patch(old: Path, new: Path, output: Path, signer: Signer | None = None) -> MadePatch:
     """Write the patch from the archive ``old`` to ``new`` into the folder ``output`` and add it to SHA256SUMS there.
 
+    It is signed where there is a ``signer``.
     Raises UsageError when no patch can lead from one to the other, AuditFailed for an archive that is not sound.
     """
     contents_old, manifest_old = read_contents(old)
     contents_new, manifest_new = read_contents(new)
+    for archive in (old, new):  # the program that goes on after an interruption may be either's
+        require_signer(signer, json.loads(read_members(find_volumes(archive)[0], [BUNDLE_JSON])[BUNDLE_JSON]))
     patch = plan_patch(contents_old, manifest_old, contents_new, manifest_new)
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output, prefix=".patch-", ignore_cleanup_errors=True) as scratch:
         tree = Path(scratch) / "tree"
-        _stage(patch, new, tree)
-        archive = write_archive(tree, output / f"{patch_name(patch)}.7z", root_name=patch.name)
-    write_sums(archive)
+        _stage(patch, new, tree, signer)
+        written = write_archive(tree, output / f"{patch_name(patch)}.7z", root_name=patch.name)
+    write_sums(written)
     whole = sum(path.stat().st_size for path in find_volumes(new))
-    return MadePatch(archive=archive, patch=patch, whole_bytes=whole)
+    return MadePatch(archive=written, patch=patch, whole_bytes=whole)
 
 
 def plan_patch(contents_old: Contents, manifest_old: Manifest, contents_new: Contents, manifest_new: Manifest) -> Patch:
@@ -63,6 +70,12 @@ def plan_patch(contents_old: Contents, manifest_old: Manifest, contents_new: Con
             f"{manifest_old.name} cannot become {manifest_new.name}",
             why="a patch goes into the folder of the old archive and cannot rename it",
             do="make a patch between two archives of the same recipe",
+        )
+    if is_older(manifest_new.version, manifest_old.version):
+        raise UsageError(
+            f"{manifest_new.version} is older than {manifest_old.version}",
+            why="users' programs refuse a patch that leads backwards",
+            do="give the older archive first; or raise the version in the recipe and build again",
         )
     if contents_old == contents_new:
         raise UsageError("the two archives hold the same files", why="there is nothing to patch", do="check the names")
@@ -117,10 +130,8 @@ def patch_name(patch: Patch) -> str:
     return f"{patch.name}-" + "-to-".join(version for version, _ in sides)
 
 
-def _stage(patch: Patch, new: Path, tree: Path) -> None:
+def _stage(patch: Patch, new: Path, tree: Path, signer: Signer | None) -> None:
     """Take the changed files out of ``new`` and lay the patch's tree out."""
-    import json
-
     (tree / NEW_FOLDER).mkdir(parents=True)
     wanted = {file.path: file.stored for file in patch.files}
     with ArchiveReader(new) as archive:
@@ -129,6 +140,7 @@ def _stage(patch: Patch, new: Path, tree: Path) -> None:
             if stored is not None:
                 with (tree / NEW_FOLDER / stored).open("wb") as out:
                     out.writelines(chunks)
-    text = json.dumps(patch.to_json(), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
-    (tree / PATCH_FILE).write_bytes(text.encode())
+    data = (json.dumps(patch.to_json(), ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
+    for name, content in {PATCH_NAME: data, **(signer.signed(PATCH_NAME, data) if signer else {})}.items():
+        (tree / UPDATE_FOLDER / name).write_bytes(content)
     write_bat("update.bat.j2", tree / UPDATE_BAT, python_dir="python")

@@ -31,7 +31,9 @@ from bundle.release.finished_patch import describe_patch
 from bundle.release.notes import Notes, Words, write_notes
 from bundle.release.page import render_page
 from bundle.release.previous import LATEST, Previous
+from bundle.release.sign import Signer, require_signer
 from oneclick.update.integrity import file_sha256
+from oneclick.update.signature import ENDING
 
 BUNDLE_JSON = "bundle.json"
 SBOM = "sbom.cdx.json"
@@ -67,17 +69,21 @@ def make_release(
     previous: Previous | None = None,
     patches: Sequence[Path] = (),
     message: Words = ("", ""),
+    signer: Signer | None = None,
 ) -> Release:
     """Write the release of ``archive`` (or of its first volume) to the folder ``to`` and return what is in it.
 
     Raises AuditFailed when the archive is not what its builder made, UsageError for a patch that leads elsewhere,
-    StorageError when the folder cannot be written.
+    StorageError when the folder cannot be written. ``signer`` signs what users' programs trust; a bundle with a public
+    key needs one that it accepts.
     """
     report = verify_archive(archive)
     report.require_ok()
     if report.manifest is None:
         raise AuditFailed(f"{archive.name} has no manifest", why="a release needs one", do="build the archive again")
     members = read_members(report.paths[0], [BUNDLE_JSON, SBOM])
+    bundle = json.loads(members[BUNDLE_JSON])
+    require_signer(signer, bundle)
     described = tuple(describe_patch(path, report.manifest) for path in patches)
     files = tuple(
         ReleaseFile(name=path.name, size_bytes=path.stat().st_size, sha256=report.sha256[path.name])
@@ -94,7 +100,7 @@ def make_release(
     release = Release(
         recipe=recipe,
         manifest=report.manifest,
-        bundle=json.loads(members[BUNDLE_JSON]),
+        bundle=bundle,
         archive=files,
         patches=described,
         notes=notes,
@@ -106,8 +112,11 @@ def make_release(
         **{name: notes.markdown(language).encode() for language, name in NOTES.items()},
         PAGE: render_page(release).encode(),
     }
+    latest = _latest(release, manifest_bytes)
+    if signer:
+        texts |= signer.signed(LATEST, latest)
     with disk_named(to, "make room or choose another folder"):
-        _write(to, [*report.paths, *patches], texts, _latest(release, manifest_bytes))
+        _write(to, [*report.paths, *patches], texts, latest, signer)
     return release
 
 
@@ -129,7 +138,7 @@ def _latest(release: Release, manifest_bytes: bytes) -> bytes:
 # Writing
 
 
-def _write(to: Path, large: Sequence[Path], texts: dict[str, bytes], latest: bytes) -> None:
+def _write(to: Path, large: Sequence[Path], texts: dict[str, bytes], latest: bytes, signer: Signer | None) -> None:
     """Put everything into ``to``; what is there already and right is not written again."""
     to.mkdir(parents=True, exist_ok=True)
     sums = {}
@@ -143,6 +152,8 @@ def _write(to: Path, large: Sequence[Path], texts: dict[str, bytes], latest: byt
         sums[name] = file_sha256(to / name)
     lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
     _put(to / SUMS, lines.encode())
+    if signer:
+        _put(to / (SUMS + ENDING), signer.sign(SUMS, lines.encode()))
     _put(to / LATEST, latest)
 
 

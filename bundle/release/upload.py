@@ -20,6 +20,7 @@ from bundle.log import Log, human_bytes, human_seconds
 from bundle.release.files import ReleaseFile
 from bundle.release.previous import LATEST
 from bundle.release.stores import Store, Stored
+from oneclick.update.signature import ENDING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,8 @@ def files_to_publish(folder: Path) -> list[ReleaseFile]:
             do="make it again: python3 build.py publish --to FOLDER",
         )
     found = []
-    for name in (*sums, SUMS, LATEST):
+    signature = [SUMS + ENDING] if (folder / (SUMS + ENDING)).is_file() else []
+    for name in (*sums, *signature, SUMS, LATEST):
         size_bytes, sha256 = digest_of(folder / name)
         if sha256 != sums.get(name, sha256):
             raise DigestMismatch(

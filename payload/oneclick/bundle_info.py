@@ -63,6 +63,8 @@ class Release:
     netdisk: str
     netdisk_code: str
     page: str
+    public_key: str
+    """In minisign's format; what updates are checked with. Empty: they are not signed."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def parse_bundle_info(data: Mapping[str, Any]) -> BundleInfo:
         ),
         models=tuple(_catalogue_model(model) for model in data["models"]),
         default_model=data["default_model"],
-        release=Release(release.get("netdisk", ""), release.get("netdisk_code", ""), release.get("page", "")),
+        release=Release(*(release.get(name, "") for name in ("netdisk", "netdisk_code", "page", "public_key"))),
     )
 
 

@@ -50,8 +50,8 @@ COMPONENTS = (PYTHON, PACKAGE, ENGINE, PAYLOAD)
 ENGINE_FILE = "app/engine/avx2/chatglm_cpp/_C.cp310-win_amd64.pyd"
 
 
-def provenance(components: Sequence[Component] = COMPONENTS) -> Provenance:
-    return Provenance(name="ChatGLM3_cpp", version="1.0.0", components=components, build={"recipe": "00" * 32})
+def provenance(components: Sequence[Component] = COMPONENTS, version: str = "1.0.0") -> Provenance:
+    return Provenance(name="ChatGLM3_cpp", version=version, components=components, build={"recipe": "00" * 32})
 
 
 def stage(root: Path, extra: dict[str, bytes] | None = None) -> Path:
@@ -75,17 +75,19 @@ def stage(root: Path, extra: dict[str, bytes] | None = None) -> Path:
     return root
 
 
-def seal(root: Path, components: Sequence[Component] = COMPONENTS) -> Path:
+def seal(root: Path, components: Sequence[Component] = COMPONENTS, version: str = "1.0.0") -> Path:
     """Add licences, SBOM and manifest, as the last steps of a build do."""
     collect_licenses(root, components)
-    write_sbom(root, provenance(components))
-    write_manifest(root, provenance(components))
+    write_sbom(root, provenance(components, version))
+    write_manifest(root, provenance(components, version))
     return root
 
 
-def pack(tmp_path: Path, name: str = "bundle.7z", extra: dict[str, bytes] | None = None) -> ArchiveInfo:
+def pack(
+    tmp_path: Path, name: str = "bundle.7z", extra: dict[str, bytes] | None = None, version: str = "1.0.0"
+) -> ArchiveInfo:
     """A sealed tree in an archive."""
-    tree = seal(stage(tmp_path / f"tree of {name}", extra))
+    tree = seal(stage(tmp_path / f"tree of {name}", extra), version=version)
     return write_archive(tree, tmp_path / name)
 
 

@@ -57,6 +57,35 @@ TABLE: Table = {
         "恢复旧版时有文件不对：{names}\n请下载完整的压缩包，重新解压；模型文件可以留用。",
         "Some files could not be restored: {names}\nDownload and extract the whole archive; the model can be kept.",
     ),
+    "other_name": (
+        "这个补丁是给 {other} 用的，这里是 {name}。\n请下载和这个文件夹同名的补丁。",
+        "This patch is for {other}, and this is {name}.\nDownload the patch that is named after this folder.",
+    ),
+    "downgrade": (
+        "这个补丁会把 {before} 退回到更旧的 {after}，没有使用。\n请从下载页重新下载补丁。",
+        "This patch would turn {before} into the older {after}; it was not used.\nDownload it again from the page.",
+    ),
+    # signatures, of patches and of latest.json
+    "unsigned": (
+        "注意：这个包没有签名公钥，更新的来源无法核对。请只使用您信任的人给的文件。",
+        "Note: this bundle carries no public key, so nobody can tell who made an update. Use only files you trust.",
+    ),
+    "not_signed": (
+        "{name} 没有签名，不能确认是发布者做的，没有使用。\n请从下载页重新下载；不要用别人改过的文件。",
+        "{name} is not signed, so nobody knows who made it; it was not used.\nDownload it again from the page.",
+    ),
+    "wrong_signature": (
+        "{name} 的签名不对：内容被改过，或者没有下载完整，没有使用。\n请从下载页重新下载。",
+        "The signature of {name} is wrong: it was changed or is incomplete; it was not used.\nDownload it again.",
+    ),
+    "foreign_key": (
+        "{name} 是用另一把钥匙签的名，不是这个包的发布者，没有使用。\n请从下载页重新下载完整的压缩包。",
+        "{name} is signed with another key than that of this bundle; it was not used.\nDownload the whole archive.",
+    ),
+    "planted": (
+        "有一次没做完的更新，但接着做的程序不是从这个文件夹来的：{name}\n没有运行它。请删除 update 文件夹再试。",
+        "An unfinished update would go on with a foreign program: {name}\nIt was not run. Delete the folder update.",
+    ),
     # --check-update
     "no_page": (
         "这个包没有填写发布页，无法检查更新。请到下载它的地方看看。",
@@ -73,6 +102,11 @@ TABLE: Table = {
     ),
     "newest": ("已经是最新版 {version}。", "{version} is the newest version."),
     "available": ("有新版本：{version}（现在是 {present}）", "A new version: {version} (this is {present})"),
+    "not_newer": (
+        "发布页上的版本 {version} 不比现在的 {present} 新，不用更新。",
+        "The release page offers {version}, which is not newer than {present}; there is nothing to do.",
+    ),
+    "patch_digest": ("　　它的 sha256：{sha256}", "  its sha256: {sha256}"),
     "patch_line": ("小补丁：{address}（{size}）", "Small patch: {address} ({size})"),
     "page_line": ("下载页：{page}", "Download page: {page}"),
 }

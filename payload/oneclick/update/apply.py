@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence
 
+from oneclick.bundle_info import read_bundle_info
 from oneclick.console import Console
 from oneclick.errors import OneClickError
 from oneclick.folder import BundleFolder
@@ -32,19 +33,24 @@ from oneclick.update.integrity import PackedFile, compare, file_sha256, read_pac
 from oneclick.update.patch import (
     NEW_FOLDER,
     PATCH_FILE,
+    PATCH_NAME,
     UPDATE_FOLDER,
     Patch,
     PatchFile,
+    SignedPatch,
+    is_older,
     may_touch,
-    parse_patch,
     read_patch,
 )
+from oneclick.update.signature import SIGNED_SUFFIXES, read_public_key, require_signed
 
 logger = logging.getLogger(__name__)
 
 FORWARD, BACK = "forward", "back"
 PATIENCE_S = 10.0
 """How long a file may be held by an antivirus program or an indexer before the update is undone."""
+PLANTED = 44
+"""Exit code of ``update recover``, known to the .bat: what would go on is not what was prepared here."""
 RUNNER_PARTS = ("python", "app/oneclick", "app/packages/tomli")
 """What ``update apply`` is made of; ``tomli`` reads the settings on Python before 3.11."""
 
@@ -54,6 +60,8 @@ def run_update(folder: BundleFolder, arguments: Sequence[str], console: Console)
     update = Update(folder, console)
     if list(arguments) == ["prepare"]:
         update.prepare()
+    elif list(arguments) == ["recover"]:
+        return update.recover()
     elif list(arguments) == ["apply"]:
         update.apply()
     else:
@@ -71,6 +79,7 @@ class Update:
         self._work = folder.root / UPDATE_FOLDER
         self._old = self._work / "old"
         self._journal = self._work / "journal.json"
+        self._runner = self._work / "runner"
 
     # -- step 1: nothing of A changes -----------------------------------------------------------------------------
 
@@ -78,20 +87,37 @@ class Update:
         """Check A and the patch, then write the journal. Raises OneClickError with the reason why not."""
         if self._journal.exists():
             return  # An interrupted update is finished first.
-        patch = self._read_patch()
+        signed = self._read_signed()
+        patch = self._accept(signed, self._folder.bundle_json)
         self._console.line(say("update.title", before=patch.from_version, after=patch.to_version))
         if running(self._folder.running):
             raise OneClickError("update.running")
         self._require_a(patch)
         self._require_new_files(patch)
         self._make_runner()
-        self._write_journal(FORWARD, patch)
+        self._write_journal(FORWARD, signed)
 
-    def _read_patch(self) -> Patch:
+    def _read_signed(self) -> SignedPatch:
         try:
-            return read_patch((self._root / PATCH_FILE).read_bytes())
+            files = {path.name: path.read_bytes() for path in self._work.iterdir() if path.suffix in SIGNED_SUFFIXES}
+            return SignedPatch((self._root / PATCH_FILE).read_bytes(), files)
         except OSError as error:
             raise OneClickError("update.no_patch") from error
+
+    def _accept(self, signed: SignedPatch, bundle_json: Path) -> Patch:
+        """Return the patch if it is for this bundle, leads forward, and its maker is who ``bundle_json`` says."""
+        info = read_bundle_info(bundle_json)
+        key = info.release.public_key
+        if key:
+            require_signed(PATCH_NAME, signed.data, read_public_key(key), signed.beside.get)
+        else:
+            self._console.bad(say("update.unsigned"))
+        patch = read_patch(signed.data)
+        if patch.name != info.name:
+            raise OneClickError("update.other_name", other=patch.name, name=info.name)
+        if is_older(patch.to_version, patch.from_version):
+            raise OneClickError("update.downgrade", before=patch.from_version, after=patch.to_version)
+        return patch
 
     def _require_a(self, patch: Patch) -> None:
         """Raise OneClickError unless this folder is exactly what the patch starts from."""
@@ -128,7 +154,7 @@ class Update:
 
     def _make_runner(self) -> None:
         """Copy what step 2 runs on; only a whole copy gets the name ``runner``."""
-        runner, partial = self._work / "runner", self._work / "runner.part"
+        runner, partial = self._runner, self._work / "runner.part"
         try:
             for left in (self._old, runner, partial):
                 if left.exists():  # An old file left there would be taken for one of this update's.
@@ -136,9 +162,44 @@ class Update:
             for part in RUNNER_PARTS:
                 if (self._root / part).is_dir():
                     shutil.copytree(self._root / part, partial / part, ignore=shutil.ignore_patterns("web", "server"))
+            shutil.copy(self._folder.bundle_json, partial)
             partial.rename(runner)
         except OSError as error:
             raise OneClickError("update.no_space", reason=str(error)) from error
+
+    # -- between them: somebody else's journal must not run somebody else's program ---------------------------------
+
+    def recover(self) -> int:
+        """Tell the .bat whether the runner may go on: PLANTED when it is not the copy of A that ``prepare`` made.
+
+        Run by the folder's own Python, as far as an interrupted update left one. The patch is signed and names the
+        digest of A's manifest, the manifest those of A's files.
+        """
+        journal = self._read_journal()
+        if journal is None:
+            return 0
+        _, signed = journal
+        key = read_bundle_info(self._folder.bundle_json).release.public_key
+        patch = read_patch(signed.data)
+        try:
+            if key:
+                require_signed(PATCH_NAME, signed.data, read_public_key(key), signed.beside.get)
+            wanted = {file.path: file.sha256 for file in read_packed_files(self._manifest_of(patch))}
+            found = (path for path in self._runner.rglob("*") if path.is_file())
+            odd = [path for path in found if wanted.get(path.relative_to(self._runner).as_posix()) != file_sha256(path)]
+        except OneClickError as error:
+            self._console.bad(str(error))
+            return PLANTED
+        if odd:
+            self._console.bad(say("update.planted", name=odd[0].relative_to(self._root).as_posix()))
+        return PLANTED if odd else 0
+
+    def _manifest_of(self, patch: Patch) -> Path:
+        """Return where A's manifest lies now; OneClickError where it is nowhere."""
+        for path in (self._folder.manifest, *sorted(self._old.glob("*"))):
+            if path.is_file() and file_sha256(path) == patch.from_manifest_sha256:
+                return path
+        raise OneClickError("update.planted", name=self._folder.manifest.name)
 
     # -- step 2: forward, or all the way back ---------------------------------------------------------------------
 
@@ -147,7 +208,8 @@ class Update:
         journal = self._read_journal()
         if journal is None:
             return
-        phase, patch = journal
+        phase, signed = journal
+        patch = self._accept(signed, self._runner / self._folder.bundle_json.name)
         failure: OneClickError | None = None
         if phase == FORWARD:
             try:
@@ -162,7 +224,7 @@ class Update:
                 logger.error("update undone: %s", error.both()[1])
                 failure = OneClickError("update.undone", reason=str(error), version=patch.from_version)
         try:
-            self._write_journal(BACK, patch)
+            self._write_journal(BACK, signed)
             self._back(patch)
             self._finish()
         except OSError as error:
@@ -230,20 +292,20 @@ class Update:
         except OSError:
             return ""
 
-    def _write_journal(self, phase: str, patch: Patch) -> None:
+    def _write_journal(self, phase: str, signed: SignedPatch) -> None:
         """Write the journal so that it is whole or not there, also after the power went."""
         partial = self._work / "journal.part"
         with partial.open("w", encoding="utf-8") as file:
-            json.dump({"phase": phase, "patch": patch.to_json()}, file, ensure_ascii=False)
+            json.dump({"phase": phase, **signed.to_json()}, file)
             file.flush()
             os.fsync(file.fileno())
         _move(partial, self._journal)
 
-    def _read_journal(self) -> tuple[str, Patch] | None:
+    def _read_journal(self) -> tuple[str, SignedPatch] | None:
         """Return the phase and the patch of an update under way; the patch beside it may be another one by now."""
         try:
             data: dict[str, Any] = json.loads(self._journal.read_text(encoding="utf-8"))
-            return str(data["phase"]), parse_patch(data["patch"])
+            return str(data["phase"]), SignedPatch.from_json(data)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:

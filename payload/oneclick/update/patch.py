@@ -10,6 +10,7 @@ The digest of MANIFEST.json says which files a folder has to have, so two digest
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from dataclasses import asdict, dataclass
@@ -17,10 +18,12 @@ from typing import Any, Mapping
 
 from oneclick.errors import OneClickError
 from oneclick.update.integrity import USERS_OWN
+from oneclick.update.signature import version_key
 
 FORMAT = 1
 UPDATE_FOLDER = "update"
-PATCH_FILE = "update/patch.json"
+PATCH_NAME = "patch.json"
+PATCH_FILE = f"{UPDATE_FOLDER}/{PATCH_NAME}"
 NEW_FOLDER = "update/new"
 _STORED = re.compile(r"[0-9]{4,6}(\.[0-9A-Za-z]{1,8})?")
 _FORBIDDEN_FOLDERS = ("logs", UPDATE_FOLDER)
@@ -62,6 +65,34 @@ class Patch:
             "files": [asdict(file) for file in self.files],
             "removed": list(self.removed),
         }
+
+
+@dataclass(frozen=True)
+class SignedPatch:
+    """``patch.json`` as it came, with the signatures beside it."""
+
+    data: bytes
+    beside: Mapping[str, bytes]
+    """File name -> content: signatures and keys."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What a journal keeps of it."""
+        files = {name: base64.b64encode(content).decode() for name, content in self.beside.items()}
+        return {"patch": base64.b64encode(self.data).decode(), "beside": files}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SignedPatch:
+        """Read what ``to_json`` gave; KeyError, TypeError or ValueError where it is something else."""
+        beside = {str(name): base64.b64decode(content) for name, content in data["beside"].items()}
+        return cls(base64.b64decode(data["patch"]), beside)
+
+
+def is_older(version: str, than: str) -> bool:
+    """Tell whether ``version`` comes before ``than``; OneClickError for a version that has no place in an order."""
+    try:
+        return version_key(version) < version_key(than)
+    except ValueError as error:
+        raise OneClickError("update.damaged", reason=repr(error)) from error
 
 
 def read_patch(data: bytes) -> Patch:

@@ -13,12 +13,12 @@ from tests.support.trees import pack, seal, stage
 RECIPE = read_recipe("chatglm3")
 
 
-def bundle_json(**release: str) -> bytes:
+def bundle_json(version: str = "1.0.0", **release: str) -> bytes:
     """bundle.json as the builder writes it, with the models of the default recipe."""
     data = {
         "format": 1,
         "name": "ChatGLM3_cpp",
-        "version": "1.0.0",
+        "version": version,
         "python": "3.10.11",
         "engine": {
             "package": "chatglm_cpp",
@@ -34,12 +34,15 @@ def bundle_json(**release: str) -> bytes:
     return json.dumps(data, ensure_ascii=False).encode()
 
 
-def archive_of(tmp_path: Path, name: str, extra: dict[str, bytes] | None = None, **release: str) -> ArchiveInfo:
+def archive_of(
+    tmp_path: Path, name: str, extra: dict[str, bytes] | None = None, version: str = "1.0.0", **release: str
+) -> ArchiveInfo:
     """An archive of the small tree with ``extra`` files, in a folder of its own called ``name``."""
     return pack(
         tmp_path / name,
         "ChatGLM3_cpp.7z",
-        {"bundle.json": bundle_json(**release), "设置.toml": b"# port = 8000\r\n", **(extra or {})},
+        {"bundle.json": bundle_json(version, **release), "设置.toml": b"# port = 8000\r\n", **(extra or {})},
+        version,
     )
 
 

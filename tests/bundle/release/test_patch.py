@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -19,9 +20,12 @@ from bundle.archive.write import ArchiveInfo
 from bundle.cli.main import main
 from bundle.errors import UsageError
 from bundle.release.patch import MadePatch, make_patch
+from bundle.release.sign import read_signer
 from oneclick.errors import OneClickError
+from oneclick.update.apply import PLANTED
 from oneclick.update.patch import read_patch
 from tests.bundle.release.releases import archive_of, bundle_json
+from tests.payload.update.test_signature import make_key
 from tests.support.wine import extract
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -99,7 +103,7 @@ def users_files(folder: Path) -> dict[str, bytes]:
 
 def run(folder: Path, step: str, die_at: int = 0) -> subprocess.CompletedProcess[str]:
     """One step of 更新.bat, killed before its ``die_at``-th change."""
-    app = folder / ("app" if step == "prepare" else "update/runner/app")
+    app = folder / ("update/runner/app" if step == "apply" else "app")
     environment = {**os.environ, "PYTHONPATH": str(app), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
     if not (app / "oneclick").is_dir():
         raise AssertionError("there is nothing that could go on")
@@ -310,3 +314,117 @@ def test_no_patch_between_equal_archives_or_over_a_packed_model(tmp_path: Path) 
     new = archive_of(tmp_path, "new", {"chatglm3-ggml.bin": b"2"})
     with pytest.raises(UsageError, match="packed model"):
         make_patch(old.path, new.path, tmp_path)
+
+
+@dataclass
+class Signed:
+    """A folder of 1.0.0 with a key, and signed patches that lead from it."""
+
+    folder: Path
+    secret: Path
+    old: ArchiveInfo
+    key: dict[str, str]
+
+    def patch(self, tmp_path: Path, name: str, *, signed: bool = True, version: str = "1.1.0") -> Path:
+        """Extract the patch to ``version`` over the folder and return the folder."""
+        new = archive_of(tmp_path, name, {**SMALL, "app/new.txt": name.encode()}, version, **self.key)
+        made = make_patch(self.old.path, new.path, tmp_path / f"patch {name}", read_signer(self.secret, lambda: ""))
+        shutil.copytree(extract(made.archive.path, tmp_path / f"p {name}"), self.folder, dirs_exist_ok=True)
+        if not signed:
+            (self.folder / "update" / "patch.json.minisig").unlink()
+        return self.folder
+
+
+SMALL = {**PAYLOAD, "python/python.exe": b"MZ" + bytes(3000)}
+
+
+@pytest.fixture
+def signed(tmp_path: Path) -> Signed:
+    secret, _ = make_key(tmp_path / "keys", "a.key")
+    key = {"public_key": read_signer(secret, lambda: "").public_key}
+    old = archive_of(tmp_path, "old", SMALL, **key)
+    return Signed(extract(old.path, tmp_path / "x"), secret, old, key)
+
+
+def told(folder: Path, step: str, code: int = 1) -> str:
+    done = run(folder, step)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_signed_patch_is_applied(tmp_path: Path, signed: Signed) -> None:
+    folder = signed.patch(tmp_path, "good")
+    assert "no public key" not in told(folder, "prepare", 0)
+    told(folder, "recover", 0)
+    told(folder, "apply", 0)
+    assert (folder / "app" / "new.txt").read_text() == "good"
+
+
+def test_an_unsigned_a_changed_and_a_foreign_patch_change_nothing(tmp_path: Path, signed: Signed) -> None:
+    before = contents(signed.folder)
+    folder = signed.patch(tmp_path, "unsigned", signed=False)
+    assert "is not signed" in told(folder, "prepare")
+    shutil.rmtree(folder / "update")
+    signed.patch(tmp_path, "good")
+    patch = folder / "update" / "patch.json"
+    patch.write_bytes(patch.read_bytes().replace(b'"1.1.0"', b'"1.9.0"'))
+    assert "signature of patch.json is wrong" in told(folder, "prepare")
+    stranger, _ = make_key(tmp_path / "stranger", "b.key")
+    foreign = read_signer(stranger, lambda: "").sign("patch.json", patch.read_bytes())
+    (folder / "update" / "patch.json.minisig").write_bytes(foreign)
+    assert "signed with another key" in told(folder, "prepare")
+    assert contents(folder) == before and not (folder / "update" / "journal.json").exists()
+
+
+def test_a_journal_that_was_changed_is_not_obeyed(tmp_path: Path, signed: Signed) -> None:
+    folder = signed.patch(tmp_path, "good")
+    told(folder, "prepare", 0)
+    before = contents(folder)
+    journal = folder / "update" / "journal.json"
+    data = json.loads(journal.read_bytes())
+    data["patch"] = base64.b64encode(base64.b64decode(data["patch"]).replace(b'"1.1.0"', b'"1.9.0"')).decode()
+    journal.write_text(json.dumps(data))
+    assert "signature of patch.json is wrong" in told(folder, "apply")
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("change", ["python/python.exe", "app/oneclick/planted.py", "bundle.json"])
+def test_a_runner_that_is_not_ours_is_not_started(tmp_path: Path, signed: Signed, change: str) -> None:
+    folder = signed.patch(tmp_path, "good")
+    told(folder, "prepare", 0)
+    (folder / "update" / "runner" / change).unlink(missing_ok=True)
+    (folder / "update" / "runner" / change).write_bytes(b"planted")
+    assert f"update/runner/{change}" in told(folder, "recover", PLANTED)
+
+
+def test_a_planted_journal_without_a_signature_is_not_gone_on_with(tmp_path: Path, signed: Signed) -> None:
+    folder = signed.patch(tmp_path, "planted", signed=False)
+    runner = folder / "update" / "runner" / "python"
+    runner.mkdir(parents=True)
+    (runner / "python.exe").write_bytes(b"planted")
+    patch = base64.b64encode((folder / "update" / "patch.json").read_bytes()).decode()
+    (folder / "update" / "journal.json").write_text(json.dumps({"phase": "forward", "patch": patch, "beside": {}}))
+    assert "is not signed" in told(folder, "recover", PLANTED)
+
+
+def test_a_patch_that_users_would_refuse_is_not_made(tmp_path: Path, signed: Signed) -> None:
+    new = archive_of(tmp_path, "new", SMALL, "1.1.0", **signed.key)
+    with pytest.raises(UsageError, match="has to be signed"):
+        make_patch(signed.old.path, new.path, tmp_path)
+    stranger, _ = make_key(tmp_path / "stranger", "b.key")
+    with pytest.raises(UsageError, match="not the one that users' bundles trust"):
+        make_patch(signed.old.path, new.path, tmp_path, read_signer(stranger, lambda: ""))
+
+
+def test_a_patch_for_another_bundle_and_one_that_leads_backwards_are_refused(tmp_path: Path, signed: Signed) -> None:
+    with pytest.raises(UsageError, match=r"0\.9\.0 is older than 1\.0\.0"):
+        signed.patch(tmp_path, "older", version="0.9.0")
+    folder = signed.patch(tmp_path, "good")
+    patch = folder / "update" / "patch.json"
+    for change, word in ((b'"ChatGLM3_cpp"', "This patch is for Other"), (b'"1.1.0"', "into the older 0.1")):
+        data = patch.read_bytes().replace(change, b'"Other"' if b"Chat" in change else b'"0.1"')
+        (folder / "update" / "patch.json").write_bytes(data)
+        signature = read_signer(signed.secret, lambda: "").sign("patch.json", data)
+        (folder / "update" / "patch.json.minisig").write_bytes(signature)
+        assert word in told(folder, "prepare")
+        patch.write_bytes(data.replace(b'"Other"', b'"ChatGLM3_cpp"'))
