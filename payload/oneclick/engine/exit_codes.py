@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 _MEANINGS = {
     # Windows NTSTATUS values, https://learn.microsoft.com/openspecs/windows_protocols/ms-erref
     0xC000001D: "server.exit_illegal_instruction",
@@ -13,6 +15,11 @@ _MEANINGS = {
     0xC000012D: "server.exit_memory",  # commitment limit
     0xC0000135: "server.exit_dll",
     0xC0000139: "server.exit_dll",
+    0xC000007B: "server.exit_dll",  # a DLL for another kind of Windows, or a damaged one
+    0xC0000142: "server.exit_dll",  # its start routine failed
+    0xC0000006: "server.exit_disk",  # a page of the model could not be read: a stick was pulled, a share is gone
+    0xC0000428: "server.exit_blocked",  # invalid image hash
+    0xC0E90002: "server.exit_blocked",  # STATUS_SYSTEM_INTEGRITY_POLICY_VIOLATION: Smart App Control, WDAC
     3: "server.exit_abort",  # abort() of the C runtime without a debugger
     # POSIX signals, as subprocess reports them.
     -4: "server.exit_illegal_instruction",
@@ -20,8 +27,36 @@ _MEANINGS = {
     -7: "server.exit_access_violation",
     -6: "server.exit_abort",
     -9: "server.exit_killed",
+    12: "server.exit_memory",  # OUT_OF_MEMORY below
     1: "server.exit_python",
 }
+
+
+OUT_OF_MEMORY = 0xC0000017 - (1 << 32) if sys.platform == "win32" else 12
+"""What the worker ends with when the engine says that memory is out (STATUS_NO_MEMORY)."""
+
+_BLOCKED_ERRORS = {4551, 1260, 577, 225, 226}
+"""Windows errors of a policy or a security program that keeps a file from being loaded or started (winerror.h):
+SYSTEM_INTEGRITY_POLICY_VIOLATION, ACCESS_DISABLED_BY_POLICY, INVALID_IMAGE_HASH, VIRUS_INFECTED, VIRUS_DELETED."""
+_BLOCKED_WORDS = (
+    "应用程序控制策略",
+    "Application Control",
+    "系统集成",
+    "System Integrity policy",
+    "组策略",
+    "group policy",
+)
+
+
+def key_of_refusal(error: BaseException) -> str | None:
+    """Return the key of a sentence for an error that says who forbids loading or starting something; None otherwise.
+
+    Python tells the number of an ImportError only in words, in the language of Windows.
+    """
+    number, text = getattr(error, "winerror", None), str(error)
+    if number in _BLOCKED_ERRORS or any(word in text for word in _BLOCKED_WORDS):
+        return "server.engine_blocked"
+    return None
 
 
 def meaning(code: int) -> str:

@@ -15,6 +15,8 @@ CHUNK_TOKENS = (128, 256)
 """Shortest and longest chunk. All types but q4_0 unpack their weights for BLAS in each chunk, which dominates in short
 ones (13.5 tokens/s in chunks of 128, 19.2 of 512); q4_0, which nearly everybody has, is slower in longer ones (a prompt
 of 1024 tokens: 28.8 in chunks of 128, 29.5 of 256, 23.4 of 512; bench/engine.py)."""
+FASTEST_S = 1e-6
+"""Per token: a clock that did not tick between two looks is no division by zero."""
 BATCH_TOKENS = 32
 """From this many tokens on ggml evaluates a call as a batch; only such calls tell the speed of prompts."""
 
@@ -39,7 +41,7 @@ class Speed:
     def chunk(self, longest: int) -> int:
         """Return how many tokens of a prompt to evaluate in one call."""
         low, high = CHUNK_TOKENS
-        return min(longest, max(low, min(high, int(CHUNK_TARGET_S / self.prompt_s))))
+        return min(longest, max(low, min(high, int(CHUNK_TARGET_S / max(self.prompt_s, FASTEST_S)))))
 
 
 @dataclass
@@ -101,9 +103,9 @@ class Generator:
     def _evaluate(self, ids: list[int], links: list[bytes], span: Span, sampling: Sampling) -> int:
         start, end = span
         self.slots.forget(span)
-        began = time.monotonic()
+        began = time.perf_counter()
         token = self.engine.next_token(ids[:end] if end < len(ids) else ids, start, sampling)
-        self.speed.saw(end - start, time.monotonic() - began)
+        self.speed.saw(end - start, time.perf_counter() - began)
         self.slots.fill(links, span)
         return token
 
@@ -124,7 +126,7 @@ class Generator:
         left = sum(end - start for start, end in calls)
         outcome = Outcome(prompt_tokens=total, cached_tokens=max(0, total - left))
         greedy = Sampling()
-        began = time.monotonic()
+        began = time.perf_counter()
         token = -1
         on_prompt(total - left, total, outcome.cached_tokens, self._left_s(calls))
         for index, span in enumerate(calls):
@@ -134,11 +136,11 @@ class Generator:
             token = self._evaluate(ids, links, span, sampling if span[1] == total else greedy)
             left -= span[1] - span[0]
             on_prompt(total - left, total, outcome.cached_tokens, self._left_s(calls[index + 1 :]))
-        first = time.monotonic()
+        first = time.perf_counter()
         outcome.prompt_s = first - began
         while True:
             outcome.generated_tokens += 1
-            outcome.generation_s = time.monotonic() - first
+            outcome.generation_s = time.perf_counter() - first
             if token in stop_tokens:
                 outcome.reason, outcome.stop_token = "stop", token
                 return outcome

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from pathlib import Path
 
 from oneclick.engine.engine import Engine, Sampling, import_engine, loadable_name
+from oneclick.engine.own_process import prepare, take_streams
 
 TOKENS_EACH = 4
 """The fastest of so many counts: the first one still reads weights from the disk."""
@@ -32,13 +32,15 @@ def seconds_per_token(engine: Engine) -> float:
 
 def main() -> None:
     """Do what the module's text says."""
-    wanted = json.load(sys.stdin)
+    prepare()
+    source, target = take_streams()
+    wanted = json.load(source)
     module = import_engine(wanted["engine"], wanted["dll_folders"])
     model = Path(wanted["model"])
     os.chdir(model.parent)
     name = loadable_name(model.name, getattr(module._C, "oneclick_features", ()))
     found = {str(threads): seconds_per_token(Engine(module, name, threads)) for threads in wanted["threads"]}
-    print(json.dumps(found), flush=True)  # noqa: T201
+    target.write(json.dumps(found).encode())
 
 
 if __name__ == "__main__":

@@ -21,18 +21,20 @@ from oneclick import module_cache
 if __name__ == "__main__":
     module_cache.install("worker")  # Before anything else is imported.
 
-import faulthandler
 import os
 import queue
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 from oneclick.engine.engine import Engine, Sampling, import_engine, loadable_name, sampling_from
+from oneclick.engine.exit_codes import OUT_OF_MEMORY, key_of_refusal
 from oneclick.engine.frames import Message, read_frame, write_frame
 from oneclick.engine.generation import Generator
+from oneclick.engine.own_process import prepare, take_streams
 from oneclick.errors import OneClickError
 
 _PRELOAD_BLOCK_BYTES = 8 << 20
@@ -57,16 +59,25 @@ class Worker:
             self._generate(generator, self._work.get())
 
     def _read(self) -> None:
-        while True:
-            message = read_frame(self._source)
-            if message is None or message["op"] == "exit":
-                # The main thread may be inside a native call that nothing can interrupt.
-                os._exit(0)
-            if message["op"] == "cancel":
-                # Numbers only grow: what is no longer the current one ended before its cancel came.
-                self._cancelled = {message["id"]}
-            else:
-                self._work.put(message)
+        """Take frames until the end; whatever goes wrong here ends the process, which would hear nothing any more."""
+        code = 1
+        try:
+            while True:
+                message = read_frame(self._source)
+                if message is None or message["op"] == "exit":
+                    code = 0
+                    return
+                if message["op"] == "cancel":
+                    # Numbers only grow: what is no longer the current one ended before its cancel came.
+                    self._cancelled = {message["id"]}
+                else:
+                    self._work.put(message)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            # The main thread may be inside a native call that nothing can interrupt.
+            sys.stderr.flush()
+            os._exit(code)
 
     def _send(self, event: str, **fields: Any) -> None:
         write_frame(self._target, {"event": event, **fields})
@@ -87,7 +98,9 @@ class Worker:
         except OneClickError as error:
             self._refuse(error.key, **error.values)
         except ImportError as error:
-            self._refuse("server.engine_import", reason=str(error))
+            self._refuse(key_of_refusal(error) or "server.engine_import", reason=str(error))
+        except MemoryError:
+            os._exit(OUT_OF_MEMORY)
         except (RuntimeError, OSError) as error:
             self._refuse("server.model_refused", name=path.name, reason=str(error))
         engine = generator.engine
@@ -103,7 +116,7 @@ class Worker:
         )
         return generator
 
-    def _refuse(self, key: str, **values: object) -> None:
+    def _refuse(self, key: str, **values: object) -> NoReturn:
         self._send("load_failed", key=key, values={name: str(value) for name, value in values.items()})
         os._exit(3)
 
@@ -141,6 +154,8 @@ class Worker:
                 on_prompt,
                 lambda token: self._send("token", id=number, token=token),
             )
+        except MemoryError:
+            os._exit(OUT_OF_MEMORY)
         except RuntimeError as error:
             self._send("done", id=number, reason="error", error=str(error))
         else:
@@ -148,23 +163,10 @@ class Worker:
         self._cancelled.discard(number)
 
 
-def _die_with_parent() -> None:
-    """On Linux, end when the parent does even inside a native call (Windows: the parent's job object does that)."""
-    if sys.platform == "linux":
-        import ctypes
-        import signal
-
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-
-
 def main() -> None:
     """Keep stdout for frames alone: whatever native code prints goes to stderr."""
-    faulthandler.enable()
-    _die_with_parent()
-    target = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)
-    source = os.fdopen(os.dup(0), "rb")
+    prepare()
+    source, target = take_streams()
     Worker(source, target).run()
 
 

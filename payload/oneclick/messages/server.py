@@ -154,6 +154,30 @@ TABLE: Table = {
         "缺少引擎需要的 DLL（代码 {code}）。请重新完整解压。",
         "A DLL the engine needs is missing (code {code}). Extract the whole archive again.",
     ),
+    "exit_disk": (
+        "模型文件读不下去了：U 盘被拔掉、网络断开或硬盘出错（代码 {code}）。请插好再试，或把整个文件夹放到本机硬盘。",
+        "The model cannot be read any further: a stick was pulled, a share is gone or the disk failed (code {code}).",
+    ),
+    "exit_blocked": (
+        (
+            "Windows 的应用控制（智能应用控制或企业策略）不允许运行引擎（代码 {code}）。\n"
+            "请看“Windows 安全中心 → 应用和浏览器控制”；公司电脑请找管理员。"
+        ),
+        (
+            "Windows' Application Control (Smart App Control or a policy) forbids the engine (code {code}).\n"
+            "See Windows Security, App & browser control; on a company's PC ask its administrator."
+        ),
+    ),
+    "engine_blocked": (
+        (
+            "Windows 或安全软件不允许加载引擎：{reason}\n"
+            "请看“Windows 安全中心 → 应用和浏览器控制”和杀毒软件的隔离区；公司电脑请找管理员。"
+        ),
+        (
+            "Windows or a security program forbids loading the engine: {reason}\n"
+            "See Windows Security, App & browser control, and the quarantine; on a company's PC ask its administrator."
+        ),
+    ),
     "exit_killed": (
         "模型进程被强行结束（代码 {code}），可能是内存不足。",
         "The model process was killed (code {code}), perhaps because memory ran out.",
