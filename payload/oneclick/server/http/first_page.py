@@ -22,6 +22,8 @@ POLL_S = 0.02
 """How late a hand-over may be noticed."""
 MAX_HEAD_BYTES = 16 << 10
 SEND_TIMEOUT_S = 5.0
+MOST_WAITING = 200
+"""Connections that may wait for the server; ``select`` on Windows takes 512 sockets."""
 END_OF_HEAD = b"\r\n\r\n"
 LEFT_TO_THE_SERVER = frozenset(("origin", "content-length", "transfer-encoding", "upgrade", "expect", "if-none-match"))
 """Headers of requests that need more than a file as their answer."""
@@ -62,7 +64,12 @@ class FirstPage:
 
     def _serve(self) -> None:
         while not self._ended.is_set():
-            ready, _, _ = select.select([*self._listeners, *self._waiting], [], [], POLL_S)
+            try:
+                ready, _, _ = select.select([*self._listeners, *self._waiting], [], [], POLL_S)
+            except (OSError, ValueError):  # a socket that was closed under us
+                self._waiting = [one for one in self._waiting if one.fileno() >= 0]
+                self._ended.wait(POLL_S)
+                continue
             for one in ready:
                 if one in self._listeners:
                     self._accept(one)
@@ -73,7 +80,10 @@ class FirstPage:
         with suppress(OSError):  # The client may have gone again.
             connection, _ = listener.accept()
             connection.setblocking(False)
-            self._waiting.append(connection)
+            if len(self._waiting) + len(self._kept) >= MOST_WAITING:
+                connection.close()
+            else:
+                self._waiting.append(connection)
 
     def _look_at(self, connection: socket.socket) -> None:
         try:

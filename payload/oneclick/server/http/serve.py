@@ -7,29 +7,22 @@ import contextlib
 import logging
 import signal
 import socket
+import sys
 import threading
 from typing import Any, Callable, Iterator, Sequence
 
+from oneclick.port.ports import listen
 from oneclick.server.api_errors import unavailable
-from oneclick.server.http.uvicorn_parts import Config, H11Protocol, Server
+from oneclick.server.http.protocol import Protocol
+from oneclick.server.http.uvicorn_parts import Config, Server
 from oneclick.server.runtime import Runtime
 
 log = logging.getLogger("oneclick.server")
 
+WATCH_S = 5.0
+"""How often our own ports are asked whether they still take connections."""
 GRACE_S = 3
 """How long open answers may take to end: Windows closes a console's programs after 5 s."""
-
-
-class _Protocol(H11Protocol):
-    """Recognises browsers and clients that try https on our port, which otherwise look like noise."""
-
-    def data_received(self, data: bytes) -> None:
-        handshake = b"\x16\x03"
-        if data.startswith(handshake) and self.conn.their_state.__name__ == "IDLE":
-            log.warning("a client tried https://; this server speaks plain http:// (write http:// in the address)")
-            self.transport.close()
-            return
-        super().data_received(data)
 
 
 class _Server(Server):
@@ -62,7 +55,7 @@ def run_server(
         one.listen(128)
     config = Config(
         app,
-        http=_Protocol,
+        http=Protocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -73,11 +66,24 @@ def run_server(
         # Another program's environment must not decide whose addresses we believe.
         proxy_headers=False,
     )
+    if sys.platform == "win32":
+        # The default loop closes the listening socket when a client was gone before it was accepted
+        # (python/cpython#93821); the one with select only reports it.
+        asyncio.set_event_loop_policy(asyncio.WindowsSelectorEventLoopPolicy())
     with _stop_on_signals(stop):
         try:
             asyncio.run(_serve(_Server(config), listening, runtime, stop, take_over()))
         finally:
             runtime.close()
+
+
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Note connections that broke; anything else is a bug, and told as one."""
+    error = context.get("exception")
+    if isinstance(error, OSError):
+        log.info("%s: %s", context.get("message"), error)
+    else:
+        loop.default_exception_handler(context)
 
 
 async def _serve(
@@ -87,18 +93,64 @@ async def _serve(
     stop: threading.Event,
     accepted: Sequence[socket.socket],
 ) -> None:
-    runtime.attach(asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_on_loop_error)
+    runtime.attach(loop)
     serving = asyncio.ensure_future(server.serve(sockets=list(listening)))
     await _adopt(server, accepted, serving)
+    watch = asyncio.ensure_future(_keep_listening(server, listening))
     while not stop.is_set() and not serving.done():
         await asyncio.sleep(0.1)
+    watch.cancel()
     runtime.closing = True
     runtime.fail_all(unavailable("server.closing", "shutting_down"))
     # The worker may be in a native call: stopping it takes up to a second, so not in this thread.
-    ending = asyncio.get_running_loop().run_in_executor(None, runtime.close)
+    ending = loop.run_in_executor(None, runtime.close)
     server.should_exit = True
     await serving
     await ending
+
+
+async def _keep_listening(server: Server, listening: Sequence[socket.socket]) -> None:
+    """Ask our own ports again and again; one that answers nobody is listened on anew."""
+    loop = asyncio.get_running_loop()
+    addresses = [one.getsockname()[:2] for one in listening]
+    while not server.started:
+        await asyncio.sleep(0)
+    while True:
+        await asyncio.sleep(WATCH_S)
+        for index, address in enumerate(addresses):
+            if await _answers(address):
+                continue
+            log.error("nobody can connect to port %d any more; listening on it anew", address[1])
+            server.servers[index].close()
+            with contextlib.suppress(OSError):
+                listening[index].close()  # on Windows uvicorn listens on a copy of it
+            try:
+                server.servers[index] = await loop.create_server(_protocols(server, loop), sock=listen(*address))
+            except OSError as error:
+                log.error("port %d cannot be had again yet: %s", address[1], error)
+
+
+async def _answers(address: tuple[str, int]) -> bool:
+    """Tell whether a connection to ``address`` is accepted, asked for twice within WATCH_S each."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0])
+    for _ in range(2):
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_connection(host, address[1]), WATCH_S)
+        except (OSError, asyncio.TimeoutError):
+            await asyncio.sleep(0.1)
+            continue
+        writer.close()
+        return True
+    return False
+
+
+def _protocols(server: Server, loop: asyncio.AbstractEventLoop) -> Callable[[], asyncio.Protocol]:
+    def protocol() -> asyncio.Protocol:
+        return Protocol(config=server.config, server_state=server.server_state, app_state={}, _loop=loop)
+
+    return protocol
 
 
 async def _adopt(server: Server, accepted: Sequence[socket.socket], serving: asyncio.Future[None]) -> None:
@@ -106,11 +158,7 @@ async def _adopt(server: Server, accepted: Sequence[socket.socket], serving: asy
     loop = asyncio.get_running_loop()
     while accepted and not server.started and not serving.done():
         await asyncio.sleep(0)
-    config = server.config
-
-    def protocol() -> asyncio.Protocol:
-        return _Protocol(config=config, server_state=server.server_state, app_state={}, _loop=loop)
-
+    protocol = _protocols(server, loop)
     for connection in accepted:
         try:
             await loop.connect_accepted_socket(protocol, connection)
