@@ -25,6 +25,7 @@ from typing import IO, BinaryIO, cast
 from bundle.disk import disk_named
 from bundle.errors import BundleError, StorageError, UsageError
 from bundle.windows.names import NameSet, member_problem
+from oneclick.files import patiently
 
 MAX_BYTES = 2 << 30
 """Bytes an archive may unpack to unless the caller says otherwise."""
@@ -320,7 +321,7 @@ def _write(
         _copy_links(path, content, links, limits)
         if target.exists():
             target.rmdir()
-        content.replace(target)
+        patiently(lambda: content.replace(target))
         return sorted(written)
 
 

@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from oneclick.files import write_whole
+
 
 class Remembered:
     """Sections of JSON-able facts; losing the file only costs finding them out again."""
@@ -24,11 +26,9 @@ class Remembered:
         """Remember ``value``; a folder that cannot be written forgets it at the end of this run."""
         kept = self._data.get(section)
         self._data[section] = {**(kept if isinstance(kept, dict) else {}), key: value}
-        partial = self._file.with_name(self._file.name + ".part")
         with suppress(OSError):
             self._file.parent.mkdir(exist_ok=True)
-            partial.write_text(json.dumps(self._data, ensure_ascii=False, indent=1), encoding="utf-8")
-            partial.replace(self._file)
+            write_whole(self._file, json.dumps(self._data, ensure_ascii=False, indent=1).encode())
 
     def _read(self) -> dict[str, Any]:
         try:

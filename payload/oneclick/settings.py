@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
+from oneclick.files import write_whole
 from oneclick.messages import both, say
 
 if sys.version_info >= (3, 11):
@@ -280,16 +281,14 @@ def line_of(text: str, key: str) -> int:
 def set_value(path: Path, key: str, value: str | int | bool | Sequence[str]) -> None:
     """Set ``key`` to ``value`` in the file at ``path``, keeping every comment and every other line.
 
-    The file is replaced only when the new text says what it should: a temporary file beside it is moved over it.
+    The file is the old one or the new one, whatever happens meanwhile.
     Raises KeyError for an unknown key and OSError where the folder cannot be written.
     """
     if key not in CHECKS:
         raise KeyError(key)
     text = decode(path.read_bytes()) if path.exists() else ""
     changed = with_value(text, key, value)
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(changed.encode("utf-8"))
-    partial.replace(path)
+    write_whole(path, changed.encode("utf-8"))
 
 
 def with_value(text: str, key: str, value: str | int | bool | Sequence[str]) -> str:

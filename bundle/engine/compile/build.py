@@ -25,6 +25,7 @@ from bundle.engine.request import (
     required_files,
 )
 from bundle.scratch import scratch_folder
+from oneclick.files import patiently
 
 _RECIPE_FILES = (
     "headers.py",
@@ -83,7 +84,7 @@ def _compile(
             raise CompileFailed(kept, error.returncode) from None
         _write_digests(made)
         shutil.rmtree(folder, ignore_errors=True)  # a damaged entry
-        made.rename(folder)
+        patiently(lambda: made.rename(folder))
 
 
 def cached_wheels(request: EngineRequest, fetch: Fetch, cache_dir: Path) -> list[Path]:

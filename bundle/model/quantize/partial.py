@@ -13,10 +13,9 @@ from typing import Any
 
 from bundle.errors import BundleError, StorageError
 from bundle.log import human_bytes
+from oneclick.files import patiently
 
 SAVE_EVERY_S = 5.0
-RENAME_PATIENCE_S = 15.0
-"""How long an antivirus program may hold a finished file."""
 
 
 class PartialModel:
@@ -111,15 +110,10 @@ class PartialModel:
         return bad
 
     def _move(self, target: Path) -> None:
-        give_up_at = time.monotonic() + RENAME_PATIENCE_S
-        while True:
-            try:
-                self.path.replace(target)
-                break
-            except OSError as error:
-                if not isinstance(error, PermissionError) or time.monotonic() > give_up_at:
-                    raise self.storage_error(error) from error
-                time.sleep(0.25)
+        try:
+            patiently(lambda: self.path.replace(target))
+        except OSError as error:
+            raise self.storage_error(error) from error
         self._state.unlink(missing_ok=True)
 
 

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Callable
 
 from oneclick.download.errors import AnotherInstance, CannotRename, NotWritable
 from oneclick.download.files import RemoteFile
+from oneclick.files import patiently
 
 FORMAT = 1
 LOCK_OFFSET = 0x7FFF0000
@@ -251,16 +252,10 @@ def replace_patiently(path: Path, target: Path, patience_s: float, sleep: Callab
 
     Raises CannotRename after ``patience_s``; the file keeps its old name then.
     """
-    deadline, wait_s = time.monotonic() + patience_s, 0.05
-    while True:
-        try:
-            path.replace(target)
-            return
-        except PermissionError as error:
-            if time.monotonic() >= deadline:
-                raise CannotRename(path, target, error.strerror or str(error)) from error
-        sleep(wait_s)
-        wait_s = min(2.0, wait_s * 2)
+    try:
+        patiently(lambda: path.replace(target), patience_s, sleep)
+    except PermissionError as error:
+        raise CannotRename(path, target, error.strerror or str(error)) from error
 
 
 if sys.platform == "win32":

@@ -43,6 +43,10 @@ TABLE: Table = {
         "不能在这个文件夹里写文件：{reason}\n请腾出 100 MB 空间，或换一个可以写入的文件夹。",
         "Nothing can be written here: {reason}\nFree 100 MB, or use a folder that can be written.",
     ),
+    "held": (
+        "有程序正占用刚写好的文件：{reason}\n多半是杀毒软件在检查新文件。等一分钟再双击“更新.bat”；还是不行就重启电脑。",
+        "Another program holds a file that was just written: {reason}\nMost likely a virus scanner. Try again soon.",
+    ),
     "not_whole": ("更新后的文件不完整：{names}", "The updated files are not complete: {names}"),
     "interrupted": ("上次中断了", "it was interrupted"),
     "undone": (

@@ -17,15 +17,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
-import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any, Iterator, Sequence
 
 from oneclick.bundle_info import read_bundle_info
 from oneclick.console import Console
 from oneclick.errors import OneClickError
+from oneclick.files import flush, patiently, write_whole
 from oneclick.folder import BundleFolder
 from oneclick.messages import say
 from oneclick.port.instance import running
@@ -47,8 +48,6 @@ from oneclick.update.signature import SIGNED_SUFFIXES, read_public_key, require_
 logger = logging.getLogger(__name__)
 
 FORWARD, BACK = "forward", "back"
-PATIENCE_S = 10.0
-"""How long a file may be held by an antivirus program or an indexer before the update is undone."""
 PLANTED = 44
 """Exit code of ``update recover``, known to the .bat: what would go on is not what was prepared here."""
 RUNNER_PARTS = ("python", "app/oneclick", "app/packages/tomli")
@@ -154,16 +153,19 @@ class Update:
 
     def _make_runner(self) -> None:
         """Copy what step 2 runs on; only a whole copy gets the name ``runner``."""
-        runner, partial = self._runner, self._work / "runner.part"
+        runner, unfinished = self._runner, self._work / "runner.part"
         try:
-            for left in (self._old, runner, partial):
+            for left in (self._old, runner, unfinished):
                 if left.exists():  # An old file left there would be taken for one of this update's.
-                    shutil.rmtree(left)
+                    patiently(partial(shutil.rmtree, left))
+            unneeded = shutil.ignore_patterns("web", "server")
             for part in RUNNER_PARTS:
                 if (self._root / part).is_dir():
-                    shutil.copytree(self._root / part, partial / part, ignore=shutil.ignore_patterns("web", "server"))
-            shutil.copy(self._folder.bundle_json, partial)
-            partial.rename(runner)
+                    shutil.copytree(self._root / part, unfinished / part, ignore=unneeded)
+            shutil.copy(self._folder.bundle_json, unfinished)
+            patiently(lambda: unfinished.rename(runner))
+        except PermissionError as error:
+            raise OneClickError("update.held", reason=str(error)) from error
         except OSError as error:
             raise OneClickError("update.no_space", reason=str(error)) from error
 
@@ -214,21 +216,24 @@ class Update:
         if phase == FORWARD:
             try:
                 self._forward(patch)
-                self._finish()
-                self._console.good(say("update.done", version=patch.to_version))
-                return
+                patiently(self._journal.unlink)
             except OSError as error:
                 logger.exception("update undone")
                 failure = OneClickError("update.undone", reason=str(error), version=patch.from_version)
             except OneClickError as error:
                 logger.error("update undone: %s", error.both()[1])
                 failure = OneClickError("update.undone", reason=str(error), version=patch.from_version)
+            else:
+                self._clear()
+                self._console.good(say("update.done", version=patch.to_version))
+                return
         try:
             self._write_journal(BACK, signed)
             self._back(patch)
-            self._finish()
+            patiently(self._journal.unlink)
         except OSError as error:
             raise OneClickError("update.stuck", reason=str(error)) from error
+        self._clear()
         raise failure or OneClickError("update.undone", reason=say("update.interrupted"), version=patch.from_version)
 
     def _forward(self, patch: Patch) -> None:
@@ -241,6 +246,8 @@ class Update:
         wrong = self._differences(say("update.checking_result"))
         if wrong or self._manifest_digest() != patch.to_manifest_sha256:
             raise OneClickError("update.not_whole", names="、".join(wrong[:5]))
+        for file in patch.files:  # the journal must not be gone before they are on the disk
+            flush(self._root / file.path)
 
     def _replace(self, target: Path, old: Path, file: PatchFile | None) -> None:
         """Put ``target`` aside to ``old`` and the new file (None: no file) in its place; what is done is skipped."""
@@ -258,7 +265,7 @@ class Update:
             if old.exists():
                 _move(old, target)
             elif file is not None and file.is_new and target.exists():
-                _patiently(target.unlink)
+                patiently(target.unlink)
             if file is not None and file.is_new:
                 self._remove_empty_folders(path)
         wrong = self._differences(say("update.checking_result"))
@@ -274,12 +281,12 @@ class Update:
             except OSError:
                 return
 
-    def _finish(self) -> None:
-        """Delete the journal: from here on the folder is what it is. What lies in ``update`` is of no use any more."""
-        _patiently(self._journal.unlink)
+    def _clear(self) -> None:
+        """Remove what lies in ``update`` once the journal is gone: the folder is what it is, and nothing may raise."""
         for left in (self._old, self._root / NEW_FOLDER):
             shutil.rmtree(left, ignore_errors=True)
-        (self._root / PATCH_FILE).unlink(missing_ok=True)
+        with suppress(OSError):
+            patiently(lambda: (self._root / PATCH_FILE).unlink(missing_ok=True))
 
     # -- files ----------------------------------------------------------------------------------------------------
 
@@ -294,12 +301,7 @@ class Update:
 
     def _write_journal(self, phase: str, signed: SignedPatch) -> None:
         """Write the journal so that it is whole or not there, also after the power went."""
-        partial = self._work / "journal.part"
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump({"phase": phase, **signed.to_json()}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        _move(partial, self._journal)
+        write_whole(self._journal, json.dumps({"phase": phase, **signed.to_json()}).encode())
 
     def _read_journal(self) -> tuple[str, SignedPatch] | None:
         """Return the phase and the patch of an update under way; the patch beside it may be another one by now."""
@@ -322,17 +324,4 @@ def _steps(patch: Patch) -> Iterator[tuple[str, PatchFile | None]]:
 
 def _move(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    _patiently(lambda: source.replace(target))
-
-
-def _patiently(act: Callable[[], object]) -> None:
-    """Do ``act`` again while Windows says that another program holds the file."""
-    give_up = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            act()
-            return
-        except PermissionError:
-            if time.monotonic() >= give_up:
-                raise
-            time.sleep(0.1)
+    patiently(lambda: source.replace(target))

@@ -1,0 +1,53 @@
+"""Files on a disk that an antivirus program and an indexer read along, and that may lose power at any moment."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Callable, TypeVar
+
+Result = TypeVar("Result")
+
+PATIENCE_S = 10.0
+"""How long another program may hold a file: a scan of a fresh program takes seconds."""
+
+
+def patiently(
+    act: Callable[[], Result], patience_s: float = PATIENCE_S, sleep: Callable[[float], None] = time.sleep
+) -> Result:
+    """Return ``act()``, done again while Windows says that another program holds the file.
+
+    Raises the PermissionError after ``patience_s``.
+    """
+    give_up, wait_s = time.monotonic() + patience_s, 0.05
+    while True:
+        try:
+            return act()
+        except PermissionError:
+            if time.monotonic() >= give_up:
+                raise
+        sleep(wait_s)
+        wait_s = min(2.0, wait_s * 2)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` so that it is whole or as it was before, also after the power went.
+
+    Raises OSError.
+    """
+    partial = path.with_name(path.name + ".part")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    patiently(lambda: partial.replace(path))
+
+
+def flush(path: Path) -> None:
+    """Bring what was written to ``path`` to the disk."""
+    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
