@@ -17,10 +17,10 @@ from bundle.contents.licences import collect_licenses
 from bundle.contents.manifest import write_manifest
 from bundle.contents.sbom import write_sbom
 from bundle.disk import DISK_TROUBLE, disk_named
-from bundle.engine.compile.build import build_engine, cached_wheels
+from bundle.engine.compile.build import build_engine
 from bundle.engine.request import LEVELS, EngineInfo, EngineRequest, required_files
 from bundle.engine.stage import stage_engine
-from bundle.errors import SourceError
+from bundle.errors import BundleError, SourceError
 from bundle.fetch.sources import Sources
 from bundle.log import Log
 from bundle.paths import DOORS, HELP_FILE, SETTINGS_FILE
@@ -33,6 +33,10 @@ from bundle.stage.render import write_bat, write_text
 from bundle.stage.trim import trim_tree
 from oneclick.update.integrity import file_sha256
 
+_LOST = (
+    "It is slower, needs AVX2 and files that Microsoft's C++ runtime brings, cannot open a model in a folder with a "
+    "Chinese name by itself, and ends at inputs that ours survives. See README, --wheel."
+)
 _DISK_ADVICE = "make room, or choose another folder with --output; nothing finished was lost"
 
 
@@ -121,10 +125,10 @@ def require_cached(plan: Plan, sources: Sources) -> None:
 
 
 def get_engine(plan: Plan, tree: Path, sources: Sources, log: Log) -> tuple[list[Path], str]:
-    """Return the engine's wheels and how they were had: ``release``, ``compile`` or ``file``.
+    """Return the engine's wheels and how they were had: ``compile``, ``release`` or ``file``.
 
-    With ``auto`` the precompiled release wheel is taken where it can be had, else our own build. What the
-    cache holds is preferred, so that a second build needs no network and gives the same bytes.
+    With ``auto`` the engine is our own build; where it can be neither found in the cache nor compiled, the precompiled
+    release wheel is taken, with a warning of what users lose.
     """
     if plan.wheel_file:
         return [plan.wheel_file], "file"
@@ -132,21 +136,22 @@ def get_engine(plan: Plan, tree: Path, sources: Sources, log: Log) -> tuple[list
     if plan.wheel == "release":
         return [sources.fetch_any(need)[1]], "release"
     request = engine_request(plan, tree)
-    if plan.wheel == "auto" and not _is_compiled(plan, request, sources):
+    try:
+        wheels = build_engine(request, sources.fetch, sources.cache.root, log.line, uv_options=sources.uv_options())
+    except BundleError as error:
+        if plan.wheel == "compile":
+            raise
         try:
-            return [sources.fetch_any(need)[1]], "release"
-        except SourceError as error:
-            log.line(f"no precompiled engine, so it is compiled here ({error.what})")
-    wheels = build_engine(request, sources.fetch, sources.cache.root, log.line, uv_options=sources.uv_options())
+            release = sources.fetch_any(need)[1]
+        except SourceError as none:
+            raise SourceError(
+                "there is no engine for this bundle",
+                why=f"ours: {error.what} ({error.why}); the precompiled one: {none.what} ({none.why})",
+                do=error.do,
+            ) from error
+        log.line(f"WARNING: our engine cannot be had ({error.what}), so upstream's release is packed. {_LOST}")
+        return [release], "release"
     return wheels, "compile"
-
-
-def _is_compiled(plan: Plan, request: EngineRequest, sources: Sources) -> bool:
-    """Tell whether the cache already holds our own build of ``request``."""
-    files = [plan.lock.get(need.name) for need in required_files(request) if not need.one_of]
-    if any(sources.cache.find(pinned) is None for pinned in files):
-        return False
-    return bool(cached_wheels(request, sources.fetch, sources.cache.root))
 
 
 def engine_request(plan: Plan, tree: Path) -> EngineRequest:

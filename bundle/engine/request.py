@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bundle.errors import UsageError
+from oneclick.pc.levels import FEATURES
 
 PACKAGE = "chatglm_cpp"
 """Import name; the project is called chatglm-cpp on PyPI."""
@@ -18,6 +19,10 @@ Log = Callable[[str], None]
 """Takes one line of progress."""
 
 
+_FLAGS = {"bmi1": "bmi"}
+"""Names that compilers have for features, where they differ."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CpuLevel:
     """An instruction set the engine is compiled for; levels are ordered, the best one first."""
@@ -26,16 +31,12 @@ class CpuLevel:
     flags: tuple[str, ...]
     """Compiler flags for ggml's C files, the only ones with vector code; everything else stays plain x86-64."""
     requires: tuple[str, ...]
-    """What a PC must have, in the words of bundle.json."""
+    """What a PC has, in the words of bundle.json."""
 
 
 LEVELS = {
-    # Haswell (2013) and every AMD since Excavator.
-    "avx2": CpuLevel(
-        name="avx2", flags=("-mavx", "-mavx2", "-mfma", "-mf16c"), requires=("avx", "avx2", "fma", "f16c")
-    ),
-    # Sandy Bridge (2011): half of the vector width in integers, no fused multiply-add, no half-precision conversion.
-    "avx": CpuLevel(name="avx", flags=("-mavx",), requires=("avx",)),
+    name: CpuLevel(name=name, flags=tuple(f"-m{_FLAGS.get(one, one)}" for one in features), requires=features)
+    for name, features in FEATURES.items()
 }
 
 

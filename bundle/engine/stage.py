@@ -53,11 +53,11 @@ def _stage_level(wheel: Path, unpacked: Path, engine: Path) -> StagedLevel:
     package = unpacked / PACKAGE
     used = tuple(sorted({name for module in package.glob("*.pyd") for name in read_instruction_sets(module)}))
     level = smallest_level(used, wheel.name)
-    target = engine / level.name / PACKAGE
+    target = engine / level / PACKAGE
     if target.exists():
         raise UsageError(
             f"{wheel.name} is for the same CPU level as another wheel of this bundle",
-            why=f"both are for {level.name}",
+            why=f"both are for {level}",
             do="give one wheel per level",
         )
     target.mkdir(parents=True)
@@ -66,7 +66,7 @@ def _stage_level(wheel: Path, unpacked: Path, engine: Path) -> StagedLevel:
             _share(file, engine / "shared")
         elif file.is_file() and file.name not in _LEFT_OUT:
             file.replace(target / file.name)
-    return StagedLevel(name=level.name, folder=f"app/engine/{level.name}", requires=used)
+    return StagedLevel(name=level, folder=f"app/engine/{level}", requires=used)
 
 
 def _share(dll: Path, shared: Path) -> None:

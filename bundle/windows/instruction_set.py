@@ -9,8 +9,8 @@ from pathlib import Path
 import pefile  # type: ignore[import-untyped]
 from iced_x86 import CpuidFeature, Decoder, Mnemonic
 
-from bundle.engine.request import LEVELS, CpuLevel
 from bundle.errors import UsageError
+from oneclick.pc.levels import FEATURES, IN_AVX
 
 _NAMES: dict[int, str] = {
     value: name.lower() for name, value in vars(CpuidFeature).items() if isinstance(value, int) and name[0].isalpha()
@@ -23,8 +23,6 @@ _HARMLESS = {
     # Older CPUs take these for nothing (CET markers, prefetches, pause), or they ask the CPU or Windows what it has.
     *("cet_ibt", "cet_ss", "pause", "multibytenop", "prefetchw", "tsc", "rdtscp", "xsave"),
 }
-_IN_AVX = {"sse3", "ssse3", "sse4_1", "sse4_2", "popcnt"}
-"""Every CPU with AVX has these: they are only worth a word where AVX is not used."""
 _LEAST_COUNT = 3
 """Tables between functions decode to a stray instruction now and then; real use comes in dozens."""
 _EXECUTABLE = 0x20000000  # IMAGE_SCN_MEM_EXECUTE
@@ -38,7 +36,7 @@ def read_instruction_sets(binary: Path) -> tuple[str, ...]:
     """
     used = {name for name, count in count_features(binary).items() if count >= _LEAST_COUNT} - _X86_64 - _HARMLESS
     if "avx" in used:
-        used -= _IN_AVX
+        used -= IN_AVX
     return tuple(sorted(used))
 
 
@@ -72,15 +70,15 @@ def _code_sections(binary: Path) -> list[bytes]:
         ) from error
 
 
-def smallest_level(used: Iterable[str], what: str) -> CpuLevel:
-    """The lowest level whose PCs run code that uses ``used``; UsageError when there is none."""
-    needed = set(used) - _IN_AVX
-    for level in reversed(LEVELS.values()):
-        if needed <= set(level.requires):
+def smallest_level(used: Iterable[str], what: str) -> str:
+    """Return the name of the lowest level whose PCs run code that uses ``used``; UsageError when there is none."""
+    needed = set(used) - IN_AVX
+    for level, features in reversed(FEATURES.items()):
+        if needed <= set(features):
             return level
-    best = next(iter(LEVELS.values()))
+    best, features = next(iter(FEATURES.items()))
     raise UsageError(
         f"{what} needs a newer CPU than any level here",
-        why=f"it uses {', '.join(sorted(needed - set(best.requires)))}, which {best.name} does not include",
+        why=f"it uses {', '.join(sorted(needed - set(features)))}, which {best} does not include",
         do="use another wheel, or compile the engine (--wheel compile)",
     )

@@ -27,16 +27,6 @@ from bundle.engine.request import (
 from bundle.scratch import scratch_folder
 from oneclick.files import patiently
 
-_RECIPE_FILES = (
-    "headers.py",
-    "import_library.py",
-    "pack.py",
-    "source_patches.py",
-    "pyconfig_windows.h",
-    "zig.py",
-)
-"""Code that decides the wheels' bytes: a change in it compiles anew."""
-
 
 def build_engine(
     request: EngineRequest, fetch: Fetch, cache_dir: Path, log: Log, *, uv_options: Sequence[str] = ()
@@ -87,11 +77,6 @@ def _compile(
         patiently(lambda: made.rename(folder))
 
 
-def cached_wheels(request: EngineRequest, fetch: Fetch, cache_dir: Path) -> list[Path]:
-    """Wheels of ``request`` that an earlier build compiled; empty when there are none. Nothing is compiled."""
-    return _read_wheels(_cache_folder(request, fetch, cache_dir), request)
-
-
 def _cache_folder(request: EngineRequest, fetch: Fetch, cache_dir: Path) -> Path:
     return cache_dir / "engine" / input_digest(request, fetch)[:24]
 
@@ -109,7 +94,7 @@ def input_digest(request: EngineRequest, fetch: Fetch) -> str:
         "sdist": _file_digest(fetch(SDISTS[request.version])),
         "openblas": _file_digest(fetch(OPENBLAS_WHEEL)) if _has_openblas(request) else None,
         "tools": _text_digest(tools_module.LOCK),
-        "code": [_text_digest(here / name) for name in _RECIPE_FILES],
+        "code": [_text_digest(path) for path in [*sorted(here.glob("*.py")), here / "pyconfig_windows.h"]],
         "patches": {patch.name: _text_digest(patch) for patch in patch_files(request.version)},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -2,8 +2,9 @@
 
 Which instructions the CPU has is asked from Windows, never by running CPUID ourselves: Python would need memory that
 is writable and executable for that, which is what antivirus programs watch for. Windows answers for AVX and AVX2 since
-version 2004; before, the enabled register state tells AVX and the processor's family tells AVX2. FMA and F16C have no
-question of their own: every Intel and AMD processor with AVX2 has both, other makers' processors are not assumed to.
+version 2004; before, the enabled register state tells AVX and the processor's family tells AVX2. FMA, F16C, BMI and the
+rest of that level have no question of their own: every Intel and AMD processor with AVX2 has them, others are not
+assumed to.
 The last word has the engine itself: a worker that dies of an illegal instruction is started again one level lower.
 """
 
@@ -17,13 +18,15 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from oneclick.pc.levels import FEATURES
+
 PF_AVX = 39
 PF_AVX2 = 40
 XSTATE_MASK_AVX = 1 << 2
 FIRST_BUILD_THAT_KNOWS_AVX2 = 19041
 """Windows 10 version 2004; older ones answer no to PF_AVX2 on every processor."""
 MAKERS_WITH_FMA = ("GenuineIntel", "AuthenticAMD", "HygonGenuine")
-"""Every AVX2 processor of theirs has FMA and F16C; VIA's and Zhaoxin's first ones have AVX2 without FMA."""
+"""Every AVX2 processor of theirs has all of that level; VIA's and Zhaoxin's first ones have AVX2 without FMA."""
 DRIVE_TYPES = {2: "removable", 3: "fixed", 4: "network", 5: "cdrom", 6: "ramdisk"}
 
 
@@ -47,7 +50,7 @@ class WindowsVersion:
 
 @dataclass(frozen=True)
 class Cpu:
-    """The processor; ``features`` among avx, avx2, fma, f16c."""
+    """The processor; ``features`` are among those of ``levels.FEATURES``."""
 
     name: str
     physical_cores: int
@@ -115,7 +118,9 @@ def _linux_cpu() -> Cpu:
         text = ""
     flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
     name = re.search(r"^model name\s*:\s*(.*)$", text, re.MULTILINE)
-    features = frozenset(flags.group(1).split() if flags else ()) & {"avx", "avx2", "fma", "f16c"}
+    names = {"abm": "lzcnt"}
+    told = {names.get(flag, flag) for flag in (flags.group(1).split() if flags else ())}
+    features = frozenset(told) & set(FEATURES["avx2"])
     cores = set(re.findall(r"^physical id\s*:\s*(\d+)(?:.|\n)*?^core id\s*:\s*(\d+)", text, re.MULTILINE))
     logical = os.cpu_count() or 1
     return Cpu(name.group(1) if name else platform.machine(), len(cores) or logical, logical, features)
@@ -134,7 +139,7 @@ def conclude_features(
     if has_avx2:
         features.add("avx2")
         if vendor in MAKERS_WITH_FMA:
-            features |= {"fma", "f16c"}
+            features |= set(FEATURES["avx2"])
     return frozenset(features)
 
 

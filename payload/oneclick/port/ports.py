@@ -6,12 +6,18 @@ import errno
 import ipaddress
 import socket
 import sys
+import time
 from typing import Iterator
 
 from oneclick.errors import OneClickError
 
 TRIES = 50
 """How many ports after the wanted one are tried."""
+FAR = (18000, 28000, 0)
+"""Tried then; 0 lets the system choose. WinNAT keeps ports in blocks of 100 side by side, so near ones fail alike."""
+LINGER_S = 5.0
+"""How long a port that nobody listens on may stay bound: Windows frees it when the last connection of a program that
+just ended is gone."""
 BACKLOG = 128
 TAKEN = (errno.EADDRINUSE, 10048)
 RESERVED = (errno.EACCES, 10013)
@@ -55,6 +61,7 @@ def take_port(host: str, port: int, *, fixed: bool) -> socket.socket:
     the excluded ranges. Raises PortTaken (fixed, or none free) or OneClickError for an address that is not ours.
     """
     first_error = 0
+    _wait_while_it_lingers(host, port)
     for candidate in _candidates(port, fixed=fixed):
         try:
             return listen(host, candidate)
@@ -70,6 +77,21 @@ def _candidates(port: int, *, fixed: bool) -> Iterator[int]:
     yield port
     if not fixed and port:
         yield from range(port + 1, min(port + 1 + TRIES, 65536))
+        yield from FAR
+
+
+def _wait_while_it_lingers(host: str, port: int) -> None:
+    """Give a port time that is taken though nobody listens on it: the next one would be another origin to browsers."""
+    give_up = time.monotonic() + LINGER_S
+    while port and time.monotonic() < give_up:
+        try:
+            listen(host, port).close()
+            return
+        except OSError as error:
+            number = getattr(error, "winerror", None) or error.errno
+            if number not in TAKEN or is_listened_on(port) is not False:
+                return
+        time.sleep(0.25)
 
 
 def port_taken(port: int, *, reserved: bool) -> PortTaken:
@@ -98,6 +120,15 @@ def names_of_this_pc() -> tuple[str, ...]:
     except OSError:
         addresses = set()
     return (name, *sorted(addresses))
+
+
+def is_listened_on(port: int) -> bool | None:
+    """Tell whether some program listens on TCP ``port``; None where that cannot be known."""
+    if sys.platform == "win32":
+        from oneclick.pc import windows
+
+        return bool(windows.pid_listening_on(port))
+    return None
 
 
 def owner_of(port: int) -> tuple[str, int]:

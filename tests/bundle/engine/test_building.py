@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bundle.engine.compile import build, headers
-from bundle.engine.compile.build import build_engine, cached_wheels
+from bundle.engine.compile.build import build_engine
 from bundle.engine.compile.import_library import read_exports
 from bundle.engine.compile.source_patches import FOLDER, apply_patch, patch_files, read_patch
 from bundle.engine.compile.tools import install_tools
@@ -134,7 +134,6 @@ def test_a_failing_compiler_is_quoted_and_leaves_no_wheel(tmp_path: Path, monkey
     assert str(log_file) in caught.value.do
     assert "the moon is full" in log_file.read_text(encoding="utf-8")
     assert [path.suffix for path in (cache / "engine").iterdir() if path != log_file] == [".lock"]
-    assert cached_wheels(request, lambda name: tmp_path / name, cache) == []
 
 
 def test_a_damaged_cache_entry_is_not_used(tmp_path: Path) -> None:
@@ -146,9 +145,8 @@ def test_a_damaged_cache_entry_is_not_used(tmp_path: Path) -> None:
     wheel = folder / "avx2" / "x.whl"
     wheel.write_bytes(b"whole")
     build._write_digests(folder)
-    fetch = tmp_path.joinpath
-    assert cached_wheels(request, fetch, tmp_path) == [wheel]
+    assert build._read_wheels(folder, request) == [wheel]
     wheel.write_bytes(b"half")
-    assert cached_wheels(request, fetch, tmp_path) == []
+    assert build._read_wheels(folder, request) == []
     wheel.unlink()
-    assert cached_wheels(request, fetch, tmp_path) == []
+    assert build._read_wheels(folder, request) == []

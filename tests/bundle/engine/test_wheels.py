@@ -14,6 +14,10 @@ from bundle.engine.wheel import check_wheel, write_wheel
 from bundle.errors import BundleError, UsageError
 from bundle.windows.instruction_set import read_instruction_sets, smallest_level
 from bundle.windows.pe import is_windows_dll, read_imports
+from oneclick.bundle_info import Engine, EngineLevel
+from oneclick.pc.checks import levels_to_try, missing_features
+from oneclick.pc.levels import FEATURES
+from oneclick.pc.machine import FIRST_BUILD_THAT_KNOWS_AVX2, Cpu, conclude_features
 from tests.support.tiny_pe import AVX2_CODE, AVX512_CODE, tiny_dll
 
 METADATA = "Metadata-Version: 2.1\nName: chatglm-cpp\nVersion: 0.3.0\n"
@@ -188,9 +192,37 @@ def test_two_wheels_of_one_level_or_of_two_versions_are_refused(tmp_path: Path, 
 
 
 def test_the_lowest_level_that_runs_the_code_is_taken() -> None:
-    assert smallest_level(("avx", "sse4_2"), "x").name == "avx"
-    assert smallest_level(("avx", "fma"), "x").name == "avx2"
-    assert smallest_level((), "x").name == "avx"
+    assert smallest_level(("avx", "sse4_2"), "x") == "avx"
+    assert smallest_level(("avx", "fma"), "x") == "avx2"
+    assert smallest_level((), "x") == "avx"
+
+
+THE_OFFICIAL_WHEEL = ("avx", "avx2", "bmi2", "f16c", "fma")
+"""What disassembling chatglm_cpp-0.3.0-cp310-cp310-win_amd64.whl of upstream's release finds."""
+PCS = {
+    "Haswell, build 22631": ("Intel64 Family 6 Model 60 Stepping 3", "GenuineIntel", 22631),
+    "Skylake, build 26100": ("Intel64 Family 6 Model 94 Stepping 3", "GenuineIntel", 26100),
+    "Zen 2, build 19045": ("AMD64 Family 23 Model 113 Stepping 0", "AuthenticAMD", 19045),
+    "Haswell, build 17763": ("Intel64 Family 6 Model 60 Stepping 3", "GenuineIntel", 17763),
+}
+
+
+@pytest.mark.parametrize("pc", PCS)
+@pytest.mark.parametrize("used", [THE_OFFICIAL_WHEEL, *FEATURES.values()])
+def test_what_the_audit_lets_through_runs_on_every_pc_of_its_level(pc: str, used: tuple[str, ...]) -> None:
+    level = smallest_level(used, "the wheel")
+    identifier, vendor, build = PCS[pc]
+    knows = build >= FIRST_BUILD_THAT_KNOWS_AVX2
+    features = conclude_features(has_avx=True, has_avx2=knows, knows_avx2=knows, identifier=identifier, vendor=vendor)
+    cpu = Cpu(pc, 4, 8, features, certain=knows)
+    staged = EngineLevel(level, f"app/engine/{level}", used)
+    assert levels_to_try(cpu, Engine("chatglm_cpp", "0.3.0", "release", False, (staged,))) == (staged,)
+    assert missing_features(cpu, Engine("chatglm_cpp", "0.3.0", "release", False, (staged,))) == []
+
+
+def test_code_beyond_every_level_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match="avx512f, which avx2 does not include"):
+        smallest_level(("avx", "avx2", "avx512f"), "x")
 
 
 def test_instruction_sets_and_imports_are_read(tmp_path: Path) -> None:

@@ -99,3 +99,49 @@ def test_the_process_of_an_ipv6_port_is_found() -> None:
     row = bytes(20) + struct.pack(">H", 8000) + bytes(2) + bytes(28) + struct.pack("<I", 77)
     assert len(row) == IPV6.size
     assert pid_in_table(struct.pack("<I", 1) + row, IPV6, 8000) == 77
+
+
+def test_blocks_that_windows_keeps_around_the_port_are_left_for_a_far_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    really, asked = ports.listen, []
+
+    def kept_in_blocks(host: str, port: int) -> socket.socket:
+        asked.append(port)
+        if 7900 <= port < 8200 or 17950 <= port < 18050:
+            raise PermissionError(errno.EACCES, "forbidden")
+        return really(host, 0)
+
+    monkeypatch.setattr(ports, "listen", kept_in_blocks)
+    ports.take_port("127.0.0.1", 8000, fixed=False).close()
+    assert asked[-1] == 28000
+
+
+def test_where_every_port_is_kept_the_system_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    really = ports.listen
+
+    def only_zero(host: str, port: int) -> socket.socket:
+        if port:
+            raise PermissionError(errno.EACCES, "forbidden")
+        return really(host, port)
+
+    monkeypatch.setattr(ports, "listen", only_zero)
+    ports.take_port("127.0.0.1", 8000, fixed=False).close()
+
+
+@pytest.mark.parametrize(("listened", "waits"), [(False, True), (True, False), (None, False)])
+def test_a_port_that_lingers_is_waited_for(monkeypatch: pytest.MonkeyPatch, listened: bool | None, waits: bool) -> None:
+    """As after a quick restart on Windows: bound still, and nobody listens."""
+    really, refused = ports.listen, [OSError(errno.EADDRINUSE, "in use")] * 2
+
+    def lingering(host: str, port: int) -> socket.socket:
+        if port == 8000 and refused:
+            raise refused.pop()
+        return really(host, 0)
+
+    monkeypatch.setattr(ports, "listen", lingering)
+    monkeypatch.setattr(ports, "is_listened_on", lambda _: listened)
+    monkeypatch.setattr(ports.time, "sleep", lambda _: None)
+    if waits:
+        ports.take_port("127.0.0.1", 8000, fixed=True).close()
+    else:
+        with pytest.raises(ports.PortTaken):
+            ports.take_port("127.0.0.1", 8000, fixed=True)
