@@ -39,7 +39,8 @@ from bench.result import Row, finish, not_measured  # noqa: E402
 from bench.startup import end_all, make_tutorial, workplace  # noqa: E402
 from bench.tools import LLAMA_PACKAGES, PEERS, Missing, environment, finished_archive, need_windows  # noqa: E402
 from bundle.model.random_model import SHAPES, write_random_model  # noqa: E402
-from oneclick.model.header import read_header, read_tokenizer  # noqa: E402
+from oneclick.model.check import read_tokenizer  # noqa: E402
+from oneclick.model.header import read_header  # noqa: E402
 from oneclick.server.chat.prompt import Answers, Limits, build_chat  # noqa: E402
 from oneclick.server.chat.request import parse_chat  # noqa: E402
 from oneclick.server.chat.tokenizer import ChatTokenizer  # noqa: E402

@@ -10,18 +10,11 @@ from bundle.errors import UsageError
 from bundle.log import Log, human_bytes
 from bundle.model.quantize.published import PUBLISHED
 from oneclick.errors import OneClickError
-from oneclick.model.header import (
-    SPECIAL_TOKENS,
-    MemoryNeed,
-    ModelHeader,
-    Tensor,
-    check_model,
-    memory_need,
-    read_header,
-    read_tokenizer,
-    sha256_of,
-    tensor_layout,
-)
+from oneclick.hashing import sha256_of
+from oneclick.model.check import check_model, read_tokenizer
+from oneclick.model.header import SPECIAL_TOKENS, ModelHeader, read_header
+from oneclick.model.layout import Tensor, tensor_layout
+from oneclick.model.memory import MemoryNeed, memory_need
 
 CONTEXTS = (2048, 4096, 8192, 32768)
 """Context lengths in tokens whose memory is told, as far as the model goes."""

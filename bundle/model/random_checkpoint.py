@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from bundle.model.quantize.floats import STORED_BYTES
 from bundle.model.random_model import model_plan, uniform_numbers
-from oneclick.model.header import ModelHeader, weight_shapes
+from oneclick.model.header import ModelHeader
+from oneclick.model.layout import weight_shapes
 
 TORCH_DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32"}
 

@@ -20,16 +20,8 @@ from bundle.disk import disk_named
 from bundle.errors import StorageError, UsageError
 from bundle.model import random_tokenizer
 from bundle.model.quantize.blocks import quantize_rows
-from oneclick.model.header import (
-    DTYPES,
-    SPECIAL_TOKENS,
-    ModelHeader,
-    Tensor,
-    expected_size,
-    pack_header,
-    pack_tensor_head,
-    tensor_layout,
-)
+from oneclick.model.header import DTYPES, SPECIAL_TOKENS, ModelHeader, pack_header
+from oneclick.model.layout import Tensor, expected_size, pack_tensor_head, tensor_layout
 
 Speech = Literal["words", "bytes", "any"]
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, TypeVar
+from typing import BinaryIO, Callable, Iterator, TypeVar
+
+from oneclick.errors import OneClickError
 
 Result = TypeVar("Result")
 
@@ -51,3 +54,21 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn the system's refusals (a drive that went away, a bad sector, another program's lock) into sentences."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise OneClickError("model.missing", name=path.name) from error
+    except OSError as error:
+        raise OneClickError("model.unreadable", name=path.name, reason=error.strerror or error) from error
+
+
+def open_to_read(path: Path) -> BinaryIO:
+    with reading(path):
+        if path.is_dir():
+            raise OneClickError("model.not_a_file", name=path.name)
+        return path.open("rb")

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from bundle.model import random_tokenizer
-from oneclick.model.header import SPECIAL_TOKENS, ModelHeader, pack_header, pack_tensor_head, tensor_layout
+from oneclick.model.header import SPECIAL_TOKENS, ModelHeader, pack_header
+from oneclick.model.layout import pack_tensor_head, tensor_layout
 
 HIDDEN = 64
 

@@ -11,7 +11,8 @@ from typing import Any
 from bundle.errors import UsageError
 from bundle.model.quantize import safetensors, torch_pickle
 from bundle.model.quantize.stored import StoredTensor, damaged
-from oneclick.model.header import SPECIAL_TOKENS, ModelHeader, kind_of, weight_shapes
+from oneclick.model.header import SPECIAL_TOKENS, ModelHeader, kind_of
+from oneclick.model.layout import weight_shapes
 
 ARCHITECTURE_FACTS = {
     "add_bias_linear": False,

@@ -22,16 +22,9 @@ from bundle.model.quantize.floats import decode, round_to, unpack_int4
 from bundle.model.quantize.partial import PartialModel, fingerprint_of
 from bundle.model.quantize.published import PUBLISHED, published_like
 from bundle.model.quantize.stored import StoredTensor, damaged
-from oneclick.model.header import (
-    DTYPES,
-    ModelHeader,
-    Tensor,
-    expected_size,
-    pack_header,
-    pack_tensor_head,
-    sha256_of,
-    tensor_layout,
-)
+from oneclick.hashing import sha256_of
+from oneclick.model.header import DTYPES, ModelHeader, pack_header
+from oneclick.model.layout import Tensor, expected_size, pack_tensor_head, tensor_layout
 
 PIECE_VALUES = 1 << 20
 """Weights that one worker has in hand: 4 MiB as float32, about 20 MiB with everything made of it on the way."""

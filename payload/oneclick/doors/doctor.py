@@ -15,9 +15,9 @@ from oneclick.engine.exit_codes import explain
 from oneclick.engine.import_check import load_engine
 from oneclick.errors import OneClickError
 from oneclick.folder import BundleFolder
+from oneclick.hashing import DigestMemory, digest_of
 from oneclick.messages import say, windows_language
 from oneclick.model.choice import Wish, catalogue_entry, choose_model, claims_to_be_known
-from oneclick.model.header import DigestMemory, digest_of
 from oneclick.model.memory import plan_memory
 from oneclick.pc import machine
 from oneclick.pc.checks import check_cpu, check_windows, levels_to_try

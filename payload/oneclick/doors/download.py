@@ -11,12 +11,12 @@ from oneclick.bundle_info import BundleInfo, CatalogueModel, read_bundle_info
 from oneclick.console import Console
 from oneclick.errors import OneClickError
 from oneclick.folder import BundleFolder
+from oneclick.hashing import DigestMemory, digest_of
 from oneclick.messages import current_language, say
 from oneclick.model.catalogue import direct_links, find_model, fit, remote_file
 from oneclick.model.choice import inspect_model
 from oneclick.model.download import PATIENCE_S
 from oneclick.model.dropped_files import candidates, in_downloads_folder, unfinished
-from oneclick.model.header import DigestMemory, digest_of
 from oneclick.pc.machine import Memory, memory
 from oneclick.settings import read_settings, set_value
 from oneclick.sizes import in_words

@@ -329,7 +329,7 @@ class Launcher:
 
     def _verify(self, model: Model, info: BundleInfo) -> str | None:
         """Return the verdict about the model's digest in words, None when the user stopped meanwhile."""
-        from oneclick.model.header import DigestMemory, digest_of
+        from oneclick.hashing import DigestMemory, digest_of
 
         def progress(done: int, total: int) -> None:
             self._status.set("verifying", done / max(total, 1))

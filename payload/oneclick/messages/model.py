@@ -128,6 +128,10 @@ TABLE: Table = {
             "Double-click 下载模型.bat to download it again."
         ),
     ),
+    "damaged_tokenizer": (
+        "模型文件里的词表坏了（{reason}）。\n文件下载不完整或被改过，请删除后用“下载模型.bat”重新下载。",
+        "The tokenizer inside the model file is damaged ({reason}).\nDelete the file and download it again.",
+    ),
     "damaged_tensor": (
         "{name} 的内容已损坏（位置 {offset}，应为 {expected}）。\n请双击“下载模型.bat”重新下载。",
         (

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Sequence
 from oneclick.bundle_info import BundleInfo, CatalogueModel
 from oneclick.errors import OneClickError
 from oneclick.messages import say
-from oneclick.model.header import ModelHeader, memory_need, parse_header
-from oneclick.model.memory import plan_memory
+from oneclick.model.header import ModelHeader, parse_header
+from oneclick.model.memory import memory_need, plan_memory
 from oneclick.pc.machine import Memory
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import Iterator, Sequence
 
 from oneclick.bundle_info import BundleInfo, CatalogueModel
 from oneclick.errors import OneClickError
-from oneclick.model.header import ModelHeader, check_model, readable_versions
+from oneclick.model.check import check_model, readable_versions
+from oneclick.model.header import ModelHeader
 
 KNOWN_NAMES = ("chatglm3-ggml.bin", "chatglm3-ggml-q4_0.bin", "chatglm-ggml.bin")
 """Names that the tutorial and the published uploads use."""

@@ -10,8 +10,8 @@ from typing import Any
 from oneclick.bundle_info import read_bundle_info
 from oneclick.errors import OneClickError
 from oneclick.folder import BundleFolder
+from oneclick.hashing import DigestMemory
 from oneclick.model.catalogue import find_model, remote_file
-from oneclick.model.header import DigestMemory
 from oneclick.settings import read_settings
 from oneclick.status import Snapshot, Status
 

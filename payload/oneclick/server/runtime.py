@@ -44,7 +44,8 @@ from oneclick.engine.child import Spawned, WorkerProcess
 from oneclick.engine.exit_codes import explain
 from oneclick.engine.frames import Message
 from oneclick.messages import both
-from oneclick.model.header import ModelHeader, read_header, read_tokenizer
+from oneclick.model.check import read_tokenizer
+from oneclick.model.header import ModelHeader, read_header
 from oneclick.server.api_errors import ApiError, broken, unavailable
 from oneclick.server.chat.prompt import Answers, Limits
 from oneclick.server.chat.tokenizer import ChatTokenizer

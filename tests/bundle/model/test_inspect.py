@@ -10,7 +10,8 @@ from bundle.errors import UsageError
 from bundle.model.inspect import inspect_model
 from bundle.model.quantize import published
 from bundle.model.random_model import write_random_model
-from oneclick.model.header import read_header, tensor_layout
+from oneclick.model.header import read_header
+from oneclick.model.layout import tensor_layout
 from oneclick.update.integrity import file_sha256
 
 

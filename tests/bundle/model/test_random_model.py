@@ -10,7 +10,8 @@ from sentencepiece import SentencePieceProcessor
 from bundle.errors import StorageError, UsageError
 from bundle.model import random_tokenizer
 from bundle.model.random_model import model_plan, write_random_model
-from oneclick.model.header import SPECIAL_TOKENS, expected_size, pack_header
+from oneclick.model.header import SPECIAL_TOKENS, pack_header
+from oneclick.model.layout import expected_size
 from oneclick.update.integrity import file_sha256
 from tests.support.native_chat import chat
 

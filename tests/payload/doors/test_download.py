@@ -27,10 +27,11 @@ from oneclick.download.files import Attempt, Event, Progress
 from oneclick.download.part import Part
 from oneclick.download.show import ProgressView
 from oneclick.errors import OneClickError
+from oneclick.hashing import DigestMemory
 from oneclick.model.catalogue import direct_links, find_model, fit, header_of, remote_file
 from oneclick.model.download import ModelDownload
 from oneclick.model.dropped_files import candidates, unfinished
-from oneclick.model.header import DigestMemory, memory_need
+from oneclick.model.memory import memory_need
 from oneclick.pc.machine import Memory
 from oneclick.settings import read_settings
 from oneclick.status import Status

@@ -13,9 +13,9 @@ from bundle.model.random_model import write_random_model
 from oneclick.bundle_info import BundleInfo, parse_bundle_info
 from oneclick.console import Console
 from oneclick.course import Course
+from oneclick.hashing import sha256_of
 from oneclick.messages import set_language
 from oneclick.model.choice import Wish, catalogue_entry, choose_model, claims_to_be_known
-from oneclick.model.header import sha256_of
 from oneclick.model.wait import ModelWait
 from oneclick.status import Status
 from oneclick.stopping import StopSignal

@@ -14,25 +14,13 @@ from hypothesis import strategies as st
 
 from bundle.model.random_model import write_random_model
 from oneclick.errors import OneClickError
+from oneclick.hashing import DigestMemory, digest_of, sha256_of
 from oneclick.messages import both, model
 from oneclick.model import header as model_file
-from oneclick.model.header import (
-    DTYPES,
-    HEADER_BYTES,
-    DigestMemory,
-    ModelHeader,
-    check_model,
-    digest_of,
-    expected_size,
-    kind_of,
-    memory_need,
-    parse_header,
-    read_header,
-    read_tokenizer,
-    readable_versions,
-    sha256_of,
-    tensor_layout,
-)
+from oneclick.model.check import check_model, read_tokenizer, readable_versions
+from oneclick.model.header import DTYPES, HEADER_BYTES, ModelHeader, kind_of, parse_header, read_header
+from oneclick.model.layout import expected_size, tensor_layout
+from oneclick.model.memory import memory_need
 
 REAL_START = bytes.fromhex(
     "67676d6c030000000100000002000000 00fe0000001000002000 00001c0000008035000000200000".replace(" ", "")
@@ -257,7 +245,7 @@ def test_every_sentence_can_be_said_in_both_languages(key: str) -> None:
 def test_the_real_model_fits_into_8_gb_with_a_short_context_only() -> None:
     header = real_header()
     assert memory_need(header, 2048).total_bytes < 4.5e9
-    assert 4.9e9 < memory_need(header, 8192).total_bytes < 5.5e9
+    assert 4.5e9 < memory_need(header, 8192).total_bytes < 5.0e9  # in chunks of 256, as the worker evaluates them
 
 
 def test_keys_and_values_are_counted_as_the_engine_allocates_them() -> None:

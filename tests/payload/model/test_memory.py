@@ -5,8 +5,8 @@ import pytest
 from bundle.model.random_model import SHAPES
 from oneclick.errors import OneClickError
 from oneclick.messages import set_language
-from oneclick.model.header import ModelHeader, memory_need
-from oneclick.model.memory import plan_memory
+from oneclick.model.header import ModelHeader
+from oneclick.model.memory import memory_need, plan_memory
 from oneclick.pc.findings import OK, WARNING
 from oneclick.pc.machine import Memory
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from oneclick.errors import OneClickError
 from oneclick.model.header import SPECIAL_TOKENS
 
 ROLES = ("system", "user", "assistant", "observation")
@@ -17,13 +18,16 @@ class ChatTokenizer:
     """Turns text and messages into ids, and ids into bytes of text."""
 
     def __init__(self, proto: bytes, eos_token_id: int) -> None:
-        """``proto``: the serialized sentencepiece model. Raises RuntimeError when it is none."""
+        """``proto``: the serialized sentencepiece model. Raises OneClickError when it is none."""
         # Imported here: only a process that has a model needs it.
         import sentencepiece  # type: ignore[import-untyped, unused-ignore]
 
         # Any: sentencepiece ships no types.
         self._pieces: Any = sentencepiece.SentencePieceProcessor()
-        self._pieces.LoadFromSerializedProto(proto)
+        try:
+            self._pieces.LoadFromSerializedProto(proto)
+        except (RuntimeError, ValueError) as error:
+            raise OneClickError("model.damaged_tokenizer", reason=str(error)) from error
         self.piece_count: int = self._pieces.GetPieceSize()
         self.special = {name: self.piece_count + index for index, name in enumerate(SPECIAL_TOKENS)}
         self.size = self.piece_count + len(SPECIAL_TOKENS)

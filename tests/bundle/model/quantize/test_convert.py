@@ -18,7 +18,9 @@ from bundle.log import Log
 from bundle.model.quantize import convert, published, quantize
 from bundle.model.quantize.partial import PartialModel
 from bundle.model.random_checkpoint import write_random_checkpoint
-from oneclick.model.header import check_model, read_header, tensor_layout
+from oneclick.model.check import check_model
+from oneclick.model.header import read_header
+from oneclick.model.layout import tensor_layout
 from tests.support.native_chat import chat
 
 

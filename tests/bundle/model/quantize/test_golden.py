@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bundle.model.quantize import quantize
-from oneclick.model.header import check_model
+from oneclick.model.check import check_model
 from oneclick.update.integrity import file_sha256
 from tests.bundle.model.quantize.checkpoints import CASES, TYPES, write_case
 from tests.bundle.model.quantize.make_golden import GOLDEN, VERSION_2_CASES

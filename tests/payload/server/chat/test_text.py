@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundle.model import random_tokenizer
+from oneclick.errors import OneClickError
 from oneclick.server.chat.text import TextStream
 from oneclick.server.chat.tokenizer import ChatTokenizer
 
@@ -110,3 +112,10 @@ def test_every_single_token_reads_as_sentencepiece_reads_it() -> None:
 def test_long_answers_are_read_in_linear_time() -> None:
     ids = random.Random(1).choices(range(259, 900), k=20_000)
     assert len(read(ids, ("never", "nor this"))[0]) > 20_000
+
+
+@pytest.mark.parametrize("proto", [bytes(512), b"\xff" * 512, b"no tokenizer"])
+def test_a_damaged_tokenizer_is_said_to_be_the_models_fault(proto: bytes) -> None:
+    with pytest.raises(OneClickError) as told:
+        ChatTokenizer(proto, 2)
+    assert told.value.key == "model.damaged_tokenizer" and all(told.value.both())
