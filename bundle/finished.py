@@ -45,7 +45,7 @@ class Made:
         ]
 
 
-def make_or_keep(plan: Plan, sources: Sources, log: Log, *, smoke: bool) -> Made:
+def build_unless_finished(plan: Plan, sources: Sources, log: Log, *, smoke: bool) -> Made:
     """Return the archive of ``plan``: the one that is there when nothing changed since, else a new one."""
     stamp = sources.cache.root / "builds" / f"{plan.fingerprint()}.json"
     made = _read(stamp, plan)

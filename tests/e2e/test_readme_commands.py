@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle.cli.main import cli
+from bundle.cli.main import COMMANDS
 from bundle.model.random_checkpoint import write_random_checkpoint
 from tests.bundle.release.hosts.github import GitHubHost
 from tests.bundle.release.hosts.host import Host, serving
@@ -80,7 +80,7 @@ def commands(text: str) -> set[str]:
     found = set()
     for line in (re.sub(r"\s+#.*", "", line).strip() for line in (*blocks, *spans)):
         words = line.split()
-        if words[0] in cli.commands and (len(words) > 1 or not _needs_arguments(words[0])):
+        if words[0] in COMMANDS and (len(words) > 1 or not _needs_arguments(words[0])):
             found.add(f"{BUILD} {line}")
         elif re.match(r"(python3? )?build\.py ", line) or re.fullmatch(r"python3? build\.py", line):
             found.add(re.sub(r"^(python3? )?build\.py", BUILD, line))
@@ -163,5 +163,5 @@ def test_the_command_does_what_it_says(place: Place, command: str) -> None:
 
 
 def test_help_is_there_for_every_command(place: Place) -> None:
-    for name in cli.commands:
+    for name in COMMANDS:
         assert "Options:" in place.type(f"{name} --help").stdout
