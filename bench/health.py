@@ -38,7 +38,8 @@ def ask_until_done(url: str) -> tuple[dict[str, list[float]], float]:
     """Send the prompt; return milliseconds of each answer meanwhile, by path, and seconds the call took."""
     taken: dict[str, list[float]] = {path: [] for path in PATHS}
     body = {"messages": [{"role": "user", "content": PROMPT}], "max_tokens": 1, "stream": True}
-    with requests.post(f"{url}/v1/chat/completions", json=body, stream=True, timeout=600) as response:
+    headers = {"X-OneClick-Progress": "1"}
+    with requests.post(f"{url}/v1/chat/completions", json=body, headers=headers, stream=True, timeout=600) as response:
         response.raise_for_status()
         lines = response.iter_lines()
         wait_for_line(lines, b'"prompt_progress":0')

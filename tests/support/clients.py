@@ -26,6 +26,7 @@ OPENAI_SHA256 = "2e393e63f8a38be6452806f9ef0b6534fecd6d41ab3b2165180dfce3599249c
 OPENAI_FILES = ("tests/api_resources/chat/test_completions.py", "tests/api_resources/test_models.py")
 OPENAI_TESTS = "(Completions and create) or (Models and (list or retrieve))"
 NODE = Path(__file__).resolve().parents[1] / "payload" / "server" / "node"
+PYTHON_CLIENTS = NODE.parent / "python_clients"
 
 
 def openai_sdk_tests() -> Path:
@@ -71,6 +72,35 @@ def node_clients(source: Path = NODE) -> Path:
         subprocess.run([npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder, check=True, timeout=300)
         (folder / "complete").touch()
     return folder
+
+
+def python_clients() -> Path:
+    """Return the Python of an environment with the client libraries, installed once from their pins."""
+    pins = PYTHON_CLIENTS / "requirements.txt"
+    digest = hashlib.sha256(pins.read_bytes() + sys.version.encode()).hexdigest()[:16]
+    folder = default_cache_dir() / "client-tests" / f"python-{digest}"
+    program = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not (folder / "complete").is_file():
+        uv = [sys.executable, "-m", "uv"]
+        subprocess.run([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True, timeout=60)
+        subprocess.run([*uv, "pip", "install", "--quiet", "--python", program, "-r", pins], check=True, timeout=600)
+        (folder / "complete").touch()
+    return program
+
+
+def run_python_clients(url: str, calling_url: str) -> dict[str, Any]:
+    """Run python_clients/clients.py and return what each client saw."""
+    done = subprocess.run(
+        [python_clients(), PYTHON_CLIENTS / "clients.py", url, calling_url],
+        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LANGSMITH_TRACING": "false"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    results: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return results
 
 
 def run_node_clients(url: str, calling_url: str) -> dict[str, Any]:

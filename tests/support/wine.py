@@ -166,10 +166,11 @@ class Running:
 
     @contextmanager
     def stream(self, text: str, **more: Any) -> Iterator[http.client.HTTPResponse]:
-        """Ask and give the open stream."""
+        """Ask as our page does, with news about the progress, and give the open stream."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         body = {"messages": [{"role": "user", "content": text}], "stream": True, "temperature": 0, **more}
-        connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", "X-OneClick-Progress": "1"}
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
         try:
             yield connection.getresponse()
         finally:

@@ -54,7 +54,7 @@ ILLEGAL_INSTRUCTION = "server.exit_illegal_instruction"
 LONGEST_PATH_INSIDE = 120
 """The builder keeps every path inside the bundle below this many characters."""
 EXAMPLE_CURL = (
-    'curl {base}/v1/chat/completions -H "Content-Type: application/json" '
+    'curl {base}/v1/chat/completions -H "Content-Type: application/json" {key}'
     '-d "{{\\"messages\\":[{{\\"role\\":\\"user\\",\\"content\\":\\"hello\\"}}]}}"'
 )
 """The tutorial's line, quoted as cmd.exe wants it."""
@@ -373,7 +373,9 @@ class Launcher:
             base=base,
             api_key=key,
             model=runtime.config.model_name,
-            curl=EXAMPLE_CURL.format(base=base),
+            curl=EXAMPLE_CURL.format(
+                base=base, key='-H "Authorization: Bearer YOUR_KEY" ' if self._settings.api_key else ""
+            ),
         )
         self._console.good(text)
 

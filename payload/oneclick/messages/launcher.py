@@ -117,14 +117,14 @@ TABLE: Table = {
         (
             "\n准备好了！（用时 {seconds} 秒）\n"
             "  聊天网页　　　{url}\n"
-            "  Chatbox 设置　模型提供方选 OpenAI API，API 域名填 {base}，密钥{api_key}，模型填 {model}\n"
+            "  Chatbox 设置　模型提供方选“OpenAI API 兼容”，API 域名填 {base}，密钥{api_key}，模型填 {model}\n"
             "  命令行　　　　{curl}\n"
             "\n用完后关闭本窗口，或按 Ctrl+C。"
         ),
         (
             "\nReady ({seconds} s).\n"
             "  Chat page         {url}\n"
-            "  Chatbox settings  provider OpenAI API, API host {base}, key {api_key}, model {model}\n"
+            "  Chatbox settings  provider OpenAI API Compatible, API host {base}, key {api_key}, model {model}\n"
             "  Command line      {curl}\n"
             "\nClose this window or press Ctrl+C when you are done."
         ),

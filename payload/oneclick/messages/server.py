@@ -28,15 +28,35 @@ TABLE: Table = {
     "json": ("请求不是有效的 JSON：{reason}", "The request is not valid JSON: {reason}"),
     "json_object": ("请求必须是一个 JSON 对象。", "The request must be a JSON object."),
     "json_depth": ("JSON 嵌套超过 {limit} 层。", "The JSON is nested deeper than {limit} levels."),
+    "encoding": (
+        "看不懂请求的文字编码。请用 UTF-8 发送，并写上 Content-Type: application/json; charset=utf-8。",
+        "The request's text is in no known encoding. Send UTF-8, with Content-Type: application/json; charset=utf-8.",
+    ),
+    "lost_characters": (
+        (
+            "收到的内容全是问号：汉字在发送时就丢了。请用 UTF-8；PowerShell 5.1 请加 -ContentType 'application/json; "
+            "charset=utf-8' 并用 [Text.Encoding]::UTF8.GetBytes 转换正文。真想问“??”，请再加几个字。"
+        ),
+        (
+            "Nothing but question marks arrived: the characters were lost while sending. Send UTF-8; in PowerShell 5.1 "
+            "convert the body with [Text.Encoding]::UTF8.GetBytes and add -ContentType 'application/json; "
+            "charset=utf-8'. If you really meant ??, add some words."
+        ),
+    ),
+    "content_encoding": (
+        "不支持用 {encoding} 压缩的请求，请不压缩发送，或用 gzip。",
+        "Requests compressed with {encoding} are not supported. Send them as they are, or with gzip.",
+    ),
+    "compressed": (
+        "请求写明用 {encoding} 压缩，内容却解不开。请不压缩发送。",
+        "The request says it is compressed with {encoding}, but cannot be unpacked. Send it as it is.",
+    ),
     "type": ("参数 {name} 的类型不对，应为 {wanted}。", "The parameter {name} has the wrong type; {wanted} is needed."),
     "range": (
         "参数 {name} 超出范围，应在 {low} 到 {high} 之间。",
         "The parameter {name} is out of range; it must be between {low} and {high}.",
     ),
-    "stop": (
-        "stop 应为一个字符串，或最多 {limit} 个字符串的数组。",
-        "stop must be a string or an array of at most {limit} strings.",
-    ),
+    "stop": ("stop 应为一个字符串，或字符串的数组。", "stop must be a string or an array of strings."),
     "messages_type": ("缺少 messages 数组。", "The array messages is missing."),
     "messages_empty": ("messages 是空的，至少要有一条消息。", "messages is empty; at least one message is needed."),
     "messages_many": ("消息超过 {limit} 条。", "There are more than {limit} messages."),
@@ -66,12 +86,29 @@ TABLE: Table = {
         "continue_final_message 只能用来接着写 assistant 的最后一条消息。",
         "continue_final_message needs an assistant message at the end, to go on with.",
     ),
-    "json_schema": (
-        "不支持 json_schema，请改用 json_object。",
-        "json_schema is not supported; use json_object.",
+    "answer_format": (
+        "response_format 为 {asked} 时无法保证答案的格式，所以不接受。请去掉它，在消息里写明想要的 JSON，并检查答案。",
+        (
+            "response_format {asked} is refused: nothing here could guarantee that format. Leave it out, describe the "
+            "JSON in your message and check the answer."
+        ),
+    ),
+    "tool_choice": (
+        "{name} 只能是 auto 或 none：这个模型无法被强制调用工具。请用 auto，并在消息里要求它调用。",
+        (
+            "{name} must be auto or none: this model cannot be forced to call a tool. Use auto and ask for the call in "
+            "your message."
+        ),
+    ),
+    "tool_type": (
+        "不支持 {asked} 类型的工具，只支持 function。",
+        "Tools of the type {asked} are not supported, only functions are.",
     ),
     "prompt_type": ("prompt 应为一个字符串。", "prompt must be a string."),
-    "unsupported": ("不支持参数 {name}。", "The parameter {name} is not supported."),
+    "unsupported": (
+        "不支持参数 {name}：它会改变答案，而这里做不到。请去掉它。",
+        "The parameter {name} is not supported: it would change the answer, and that is not done here. Leave it out.",
+    ),
     "context": (
         "内容太长：最新的一轮对话连同系统提示共 {prompt_tokens} 个 token，最多 {limit} 个。请缩短后重发。",
         (
@@ -96,13 +133,54 @@ TABLE: Table = {
     ),
     # Paths.
     "path": (
-        "没有 {path} 这个地址。API 地址请填 {base}（或 {base}/v1）。",
-        "There is no {path} here. Use {base} (or {base}/v1) as the API's address.",
+        "没有 {path} 这个地址。软件里请选“OpenAI 兼容”，API 地址填 {base}（或加 /v1），对话在 /v1/chat/completions。",
+        (
+            "There is no {path} here. Choose “OpenAI compatible” in the program and use {base} (or {base}/v1) as the "
+            "API's address; chats go to /v1/chat/completions."
+        ),
     ),
     "method": ("这个地址不支持该请求方式，可用：{allowed}。", "This address does not take that method; use {allowed}."),
-    "not_offered": (
-        "{path}：这个模型只会文字对话，没有这项功能。",
-        "{path}: this model only chats in text, it does not offer that.",
+    "model_unknown": (
+        "没有叫 {name} 的模型，这里只有 {own}。（聊天时填什么名字都行。）",
+        "There is no model {name} here, only {own}. (A chat may name any.)",
+    ),
+    "no_embeddings": (
+        "{path}：这个模型不做向量（embedding）。请在软件里另选一个向量模型；对话请用 {use}。",
+        "{path}: this model makes no embeddings. Choose another model for them; for chats use {use}.",
+    ),
+    "no_images": (
+        "{path}：这个模型只懂文字，不能画图。对话请用 {use}。",
+        "{path}: this model reads and writes text, it makes no pictures. For chats use {use}.",
+    ),
+    "no_audio": (
+        "{path}：这个模型只懂文字，不能听也不能说。请用系统自带的语音；对话请用 {use}。",
+        "{path}: this model reads and writes text, no sound. Use the system's own voices; for chats use {use}.",
+    ),
+    "no_messages": (
+        "{path} 是 Anthropic 的接口，这里没有。请在软件里选“OpenAI 兼容”，对话用 {use}。",
+        "{path} is Anthropic's interface, which is not offered. Choose “OpenAI compatible”; for chats use {use}.",
+    ),
+    "no_model_changes": (
+        "{path}：模型只有文件夹里的那一个，请在聊天网页或“下载模型.bat”里下载。对话请用 /api/chat 或 {use}。",
+        (
+            "{path}: the model is the one in the folder; download it on the chat page or with 下载模型.bat. "
+            "For chats use /api/chat or {use}."
+        ),
+    ),
+    "only_chat": (
+        "{path}：这里只有文字对话，没有这项功能。对话请用 {use}。",
+        "{path}: this server only chats in text. For chats use {use}.",
+    ),
+    "stateless": (
+        "这里不保存回答：不能用 previous_response_id 或 conversation。请把之前的消息都放进 input 一起发送。",
+        (
+            "Answers are not stored here, so previous_response_id and conversation cannot be used. Send the earlier "
+            "messages in input."
+        ),
+    ),
+    "item": (
+        "{where} 里有这里做不到的内容（{asked}）。",
+        "{where} has content that cannot be used here ({asked}).",
     ),
     "no_downloads": ("现在没有可以下载的模型。", "There is no model to download now."),
     "download_action": (

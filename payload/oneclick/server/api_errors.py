@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Mapping
 
 from oneclick.messages import both
 
 RETRY_AFTER_S = 2
-"""What a client is told to wait when the server is loading or its queue is full."""
+"""What a client is told to wait when the server is loading."""
+LONGEST_RETRY_AFTER_S = 60
+"""OpenAI's libraries obey a Retry-After up to a minute and take their own half second for longer ones."""
 
 
 class ApiError(Exception):
@@ -42,19 +45,23 @@ class ApiError(Exception):
         if retry:
             self.headers["retry-after"] = str(RETRY_AFTER_S)
 
+    def retry_after(self, seconds: float) -> None:
+        """Tell the client to wait so long, within the bounds of what clients obey."""
+        self.headers["retry-after"] = str(max(1, min(LONGEST_RETRY_AFTER_S, math.ceil(seconds))))
+
     def __str__(self) -> str:
         return both(self.key, **self.values)[1]
 
     def body(self) -> dict[str, Any]:
-        """Return the JSON body: OpenAI's Error object, and for our page the sentence by language."""
+        """Return the JSON body: OpenAI's Error object. Its message has a Chinese line and then English."""
         chinese, english = both(self.key, **self.values)
+        chinese = " ".join(chinese.split("\n"))
         return {
             "error": {
                 "message": f"{chinese}\n{english}",
                 "type": self.kind,
                 "param": self.param,
                 "code": self.code,
-                "x_oneclick": {"message": {"zh": chinese, "en": english}},
             }
         }
 

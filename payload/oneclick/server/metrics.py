@@ -38,6 +38,11 @@ class Metrics:
         self.prompt_s += done.prompt_s
         self.generation_s += done.generation_s
 
+    @property
+    def mean_request_s(self) -> float:
+        """How long a request held the engine on average; 0 before the first one."""
+        return (self.prompt_s + self.generation_s) / self.requests if self.requests else 0.0
+
     def prometheus(self, ready: bool, running: int, waiting: int) -> str:
         """Return the text of /metrics. Format: https://prometheus.io/docs/instrumenting/exposition_formats/"""
         rows: list[tuple[str, str, str, float]] = [

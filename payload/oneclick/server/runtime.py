@@ -74,7 +74,7 @@ class ServerConfig:
     """0: the engine chooses."""
     default_answer: int = 2048
     """Answer tokens of a request that does not say how many (upstream's default)."""
-    queue_limit: int = 8
+    queue_limit: int = 64
     """Requests that may wait besides the running one."""
     api_key: str = ""
     """Empty: none is asked for."""
@@ -82,8 +82,8 @@ class ServerConfig:
     """Origins of web pages that may use the server, besides local ones."""
     allow_hosts: tuple[str, ...] = ()
     """Names in the Host header besides the loopback ones; needed with an API key beyond loopback."""
-    keep_alive_s: float = 10.0
-    """Silence in a stream after which a comment is sent."""
+    keep_alive_s: float = 15.0
+    """Silence after which a sign of life is sent."""
     model_name: str = "chatglm3-6b"
     version: str = ""
     """Of the bundle, shown in /status."""
@@ -236,6 +236,8 @@ class Runtime:
         self.tokenizer: ChatTokenizer | None = None
         self.engine: EngineFacts | None = None
         self.model_created = int(time.time())
+        self.model_size = 0
+        """Bytes."""
         self.closing = False
         self.helpers = ThreadPoolExecutor(2, "helper")
         """Encodes long texts beside the event loop."""
@@ -274,7 +276,8 @@ class Runtime:
             folders = tuple(str(Path(folder).resolve()) for folder in dll_folders)
             engine = str(Path(engine_folder).resolve()) if engine_folder else ""
             self._files = ModelFiles(path, engine, folders, level)
-            self.model_created = int(path.stat().st_mtime)
+            about = path.stat()
+            self.model_created, self.model_size = int(about.st_mtime), about.st_size
             self.status.set("loading", 0.0)
             self._spawn()
 
@@ -298,6 +301,11 @@ class Runtime:
     def display_name(self) -> str:
         """The model's name for people."""
         return f"ChatGLM3-6B ({self.header.dtype})" if self.header is not None else "ChatGLM3-6B"
+
+    @property
+    def fingerprint(self) -> str:
+        """What answers, whatever model a request named (OpenAI's ``system_fingerprint``)."""
+        return f"{self.config.model_name}-{self.header.dtype}" if self.header is not None else self.config.model_name
 
     @property
     def limits(self) -> Limits:
@@ -341,7 +349,9 @@ class Runtime:
         tokenizer = self.ready_tokenizer()
         if len(self._queue) >= self.config.queue_limit:
             self.metrics.refused += 1
-            raise unavailable("server.queue_full", "queue_full", limit=self.config.queue_limit)
+            error = unavailable("server.queue_full", "queue_full", limit=self.config.queue_limit)
+            error.retry_after(self.metrics.mean_request_s)
+            raise error
         message = {
             "op": "generate",
             "id": self._next_number,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,14 @@ import requests
 from oneclick.server.runtime import ServerConfig
 from tests.payload.conftest import CONFIG, LiveServer, StartServer
 from tests.payload.server.chat.test_text import TOKENIZER
-from tests.support.clients import run_node_clients, run_openai_tests, write_calling_model
+from tests.support.clients import (
+    NODE,
+    PYTHON_CLIENTS,
+    run_node_clients,
+    run_openai_tests,
+    run_python_clients,
+    write_calling_model,
+)
 
 
 @pytest.fixture(scope="module")
@@ -94,14 +102,14 @@ def greeting(server: LiveServer) -> str:
     return text
 
 
-@pytest.mark.parametrize("provider", ["openai", "compatible"])
-class TestBothAiSdkProviders:
-    """The client code of Chatbox: its built-in provider, and "OpenAI API compatible"."""
+@pytest.mark.parametrize("provider", ["openai", "responses", "compatible"])
+class TestTheAiSdkProviders:
+    """The client code of Chatbox: its built-in provider, "OpenAI (Responses)", and "OpenAI API compatible"."""
 
     def test_text_streams_with_its_usage(self, node: dict[str, Any], provider: str, greeting: str) -> None:
         seen = node[f"{provider} text"]
         assert (seen["text"], seen["error"], seen["finish"]) == (greeting, None, "length")
-        if provider == "openai":  # the other one does not ask for it
+        if provider != "compatible":  # the other one does not ask for it
             assert seen["usage"]["outputTokens"] == 12
         assert node[f"{provider} whole"] == greeting
 
@@ -138,6 +146,55 @@ def test_openai_node_chats(node: dict[str, Any], greeting: str) -> None:
     assert 4 <= node["node abort"] < ABORTED_BEFORE
 
 
+def test_openai_node_reads_responses(node: dict[str, Any], greeting: str) -> None:
+    assert node["node response"] == node["node response stream"] == greeting
+
+
+def test_ollamas_javascript_client_chats(node: dict[str, Any], greeting: str) -> None:
+    assert node["ollama list"] == ["chatglm3-6b:latest"]
+    assert node["ollama whole"] == node["ollama text"] == greeting
+    ((call),) = node["ollama tools"]
+    assert (call["name"], call["arguments"]) == ("f", {"a": 1})
+    assert "/v1/chat/completions" in node["ollama embed"]["error"]
+
+
+@pytest.fixture(scope="module")
+def python(server: LiveServer, calling_server: LiveServer) -> dict[str, Any]:
+    """What the Python clients saw."""
+    return run_python_clients(server.url, calling_server.url)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("langchain-openai", "langchain-openai responses", "langchain-ollama", "ollama"),
+        *("litellm openai", "litellm lm_studio", "litellm ollama_chat"),
+    ],
+)
+def test_python_clients_chat(python: dict[str, Any], name: str, greeting: str) -> None:
+    assert python[f"{name} whole"] == python[f"{name} stream"] == greeting
+
+
+@pytest.mark.parametrize("name", ["langchain-openai", "langchain-openai responses", "langchain-ollama"])
+def test_langchain_calls_tools_and_reads_their_results(python: dict[str, Any], name: str) -> None:
+    assert python[f"{name} tool"] == [["f", {"a": 1}]]
+    assert python[f"{name} tool history"]
+    assert isinstance(python[f"{name} tool history"], str)
+
+
+def test_ollamas_python_client_finds_its_way(python: dict[str, Any], greeting: str) -> None:
+    assert python["ollama list"] == python["ollama ps"] == ["chatglm3-6b:latest"]
+    assert python["ollama show"] == ["completion", "tools"]
+    assert python["ollama generate"] == greeting
+    assert python["ollama tool"] == python["ollama tool stream"] == [["f", {"a": 1}]]
+    for refused in ("ollama embed", "ollama format"):
+        assert python[refused]["type"] == "ResponseError"
+
+
+def test_pydantic_ai_chats_through_both_doors(python: dict[str, Any], greeting: str) -> None:
+    assert python["pydantic-ai chat"] == python["pydantic-ai responses"] == greeting
+
+
 def test_openai_node_calls_tools(node: dict[str, Any]) -> None:
     for seen in node["node tools"]:
         assert seen["finish"] == "tool_calls"
@@ -155,6 +212,26 @@ def test_aborts_of_the_javascript_clients_left_nothing(node: dict[str, Any], ser
     assert node
     assert server.answer([{"role": "user", "content": "Hi"}], max_tokens=2)["choices"]
     assert server.runtime.queue_length() == 0
+
+
+def test_the_document_names_the_versions_that_run() -> None:
+    def pins(path: Path) -> dict[str, str]:
+        return dict(re.findall(r"^([a-z0-9-]+)==([^\s;]+)", path.read_text("utf-8"), re.MULTILINE))
+
+    tests = Path(__file__).parents[2]
+    python = pins(PYTHON_CLIENTS / "requirements.txt")
+    npm = json.loads((NODE / "package.json").read_text("utf-8"))["dependencies"]
+    wanted = {
+        "openai (Python)": pins(tests / "requirements.txt")["openai"],
+        "openai (JavaScript)": npm["openai"],
+        "ollama (Python)": python["ollama"],
+        "ollama (JavaScript)": npm["ollama"],
+        "pydantic-ai": python["pydantic-ai-slim"],
+        **{name: npm[name] for name in ("@ai-sdk/openai", "@ai-sdk/openai-compatible")},
+        **{name: python[name] for name in ("langchain-openai", "langchain-ollama", "litellm")},
+    }
+    text = (tests.parent / "docs" / "clients.md").read_text("utf-8")
+    assert dict(re.findall(r"^\| ([^|]+) \| ([0-9.]+) \|", text, re.MULTILINE)) == wanted
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ import psutil
 import pytest
 import requests
 
+from oneclick.server.api_errors import unavailable
 from oneclick.server.runtime import ServerConfig
-from tests.payload.conftest import LiveServer, StartServer, standing_still, wait_for
+from tests.payload.conftest import CONFIG, LiveServer, StartServer, standing_still, wait_for
 
 Models = Callable[..., Path]
 
@@ -33,15 +35,16 @@ def question(number: int) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def slow(engine: Path, models: Models, module_server: StartServer) -> LiveServer:
     """A server whose longest answers take many seconds."""
-    return module_server(models("small"), engine)
+    return module_server(models("small"), engine, replace(CONFIG, queue_limit=16))
 
 
 def open_request(server: LiveServer, body: dict[str, Any]) -> socket.socket:
-    """Send a chat request and return its connection, nothing read."""
+    """Send a chat request as our page does and return its connection, nothing read."""
     data = json.dumps(body).encode()
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=60)
     connection.sendall(
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(data) + data
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nX-OneClick-Progress: 1\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(data) + data
     )
     return connection
 
@@ -128,7 +131,7 @@ def test_a_full_queue_is_a_503_that_may_be_repeated(slow: LiveServer) -> None:
         wait_for(lambda: slow.runtime.queue_length() == limit)
         response = slow.chat()
         assert (response.status_code, response.json()["error"]["code"]) == (503, "queue_full")
-        assert response.headers["retry-after"]
+        assert 1 <= int(response.headers["retry-after"]) <= 60
         assert response.headers["x-should-retry"] == "true"
     wait_for(lambda: idle(slow))
 
@@ -200,9 +203,80 @@ def test_silence_is_filled_with_comments(our_engine: Path, models: Models, start
             )
             for _ in range(3):
                 for connection in (running, waiting):
-                    read_until(connection, b": keep-alive\n\n")
+                    read_until(connection, b": keep-alive\n")
         for connection in (running, waiting):
-            assert b"finish_reason" in read_until(connection, b"[DONE]")
+            data = read_until(connection, b"[DONE]")
+            assert b"finish_reason" in data
+            # A sign of life is the first line of the next event: no event is without data.
+            assert b": keep-alive\n\n" not in data
+
+
+def test_a_slow_plain_answer_shows_signs_of_life(our_engine: Path, models: Models, start_server: StartServer) -> None:
+    server = start_server(models("tiny"), our_engine, replace(CONFIG, keep_alive_s=0.1))
+    body = {"messages": question(0), "max_tokens": 2, "temperature": 0}
+    with standing_still(server.runtime.worker_pid):
+        connection = open_request(server, body)
+        head = read_until(connection, b"\n\r\n1\r\n\n")
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    with connection:
+        data = head + read_until(connection, b"\r\n0\r\n\r\n")
+    *_, last = data.partition(b"\r\n\r\n")[2].split(b"\r\n")[:-3]
+    assert json.loads(last)["choices"] == server.answer(question(0), max_tokens=2)["choices"]
+
+
+def test_a_failure_after_a_sign_of_life_is_told_in_the_body(
+    our_engine: Path, models: Models, start_server: StartServer
+) -> None:
+    server = start_server(models("tiny"), our_engine, replace(CONFIG, keep_alive_s=0.1))
+    with standing_still(server.runtime.worker_pid), open_request(server, {"messages": question(0)}) as connection:
+        read_until(connection, b"\n\r\n1\r\n\n")
+        psutil.Process(server.runtime.worker_pid).kill()
+        assert b'"code":"worker_died"' in read_until(connection, b"\r\n0\r\n\r\n")
+    server.wait_ready()
+
+
+def test_a_client_that_leaves_a_slow_plain_answer_is_forgotten(
+    our_engine: Path, models: Models, start_server: StartServer
+) -> None:
+    server = start_server(models("small"), our_engine, replace(CONFIG, keep_alive_s=0.05))
+    with open_request(server, {"messages": question(0), **ENDLESS}) as connection:
+        read_until(connection, b"\n\r\n1\r\n\n")
+    wait_for(lambda: idle(server))
+    assert server.runtime.metrics.cancelled == 1
+
+
+def test_a_dozen_at_once_are_all_answered(slow: LiveServer) -> None:
+    with ThreadPoolExecutor(12) as pool:
+        statuses = list(pool.map(lambda number: slow.chat(str(number), max_tokens=2).status_code, range(36)))
+    assert statuses == [200] * 36
+
+
+def test_when_to_come_again_follows_the_measured_speed() -> None:
+    for measured_s, told in ((0.0, "1"), (0.2, "1"), (7.2, "8"), (900.0, "60")):
+        error = unavailable("server.queue_full", "queue_full", limit=1)
+        error.retry_after(measured_s)
+        assert error.headers["retry-after"] == told
+
+
+def test_cancelling_one_of_several_answers_cancels_all(slow: LiveServer) -> None:
+    with open_request(slow, {"messages": question(3), **ENDLESS, "n": 3, "stream": True}) as connection:
+        read_until(connection, b'"content":"\\u')
+        assert slow.runtime.queue_length() == 2
+    wait_for(lambda: idle(slow))
+
+
+def test_cancelling_what_waits_leaves_the_running_one_alone(slow: LiveServer) -> None:
+    body = {"messages": question(8), "temperature": 0, "max_tokens": 40}
+    expected = slow.post("/v1/chat/completions", body).json()["choices"]
+    with ThreadPoolExecutor(1) as pool:
+        with standing_still(slow.runtime.worker_pid):
+            running = pool.submit(slow.post, "/v1/chat/completions", body)
+            wait_for(lambda: slow.runtime.busy)
+            for _ in range(3):
+                with open_request(slow, {"messages": question(2), **ENDLESS}):
+                    wait_for(lambda: slow.runtime.queue_length() == 1)
+                wait_for(lambda: slow.runtime.queue_length() == 0)
+        assert running.result().json()["choices"] == expected
 
 
 def test_a_request_that_comes_while_the_model_loads_waits_for_it(

@@ -29,6 +29,7 @@ def copied(chat: ChatPage) -> str:
         ("Chatbox", "API 主机（域名）", ""),
         ("NextChat", "接口地址", ""),
         ("Cherry Studio", "API 主机（域名）", "/v1/"),
+        ("Ollama", "API 主机（域名）", ""),
     ],
 )
 def test_addresses_have_the_real_port_and_are_copied_exactly(chat: ChatPage, client: str, row: str, tail: str) -> None:
@@ -48,6 +49,7 @@ def test_what_keeps_a_program_from_connecting_is_said(chat: ChatPage) -> None:
 def test_chatbox_is_told_to_take_the_compatible_interface(chat: ChatPage) -> None:
     open_tab(chat, "Chatbox")
     expect(chat.page.get_by_role("tabpanel")).to_contain_text("OpenAI API 兼容")
+    expect(chat.page.get_by_role("tabpanel")).to_contain_text("不要选自带的“ChatGLM6B”")
 
 
 def test_the_curl_line_works_as_it_is_copied(chat: ChatPage) -> None:

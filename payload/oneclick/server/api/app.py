@@ -1,15 +1,7 @@
 """The HTTP interface. ``create_app(runtime)`` makes the ASGI application; ``serve.run_server`` serves it.
 
-Every API path also answers without ``/v1``, with it twice, with doubled slashes and with a slash at the end. Errors are
-``{"error": {"message", "type", "param", "code", "x_oneclick": {"message": {"zh", "en"}}}}``; ``message`` has a Chinese
-and an English line.
+Described for people in docs/api.md, for machines by openapi.py. Besides OpenAI's and Ollama's addresses there are ours:
 
-OpenAI's interface
-    GET  /v1/models, /v1/models/{id}     any id is found; the list holds "gpt-3.5-turbo" and "chatglm3-6b"
-    POST /v1/chat/completions            stream or not; tools; any model name
-                                         "continue_final_message": true goes on with a last message of the assistant
-    POST /v1/completions                 the prompt as it is, without roles
-Ours
     GET  /health     200 when the model answers, else 503:
                      {"status": "ok" | "loading" | "no_model" | "failed", "phase", "progress", "queue": {...}}
     GET  /status     {"phase", "progress", "message": {"zh", "en"} | null, "details": {...}, "port", "version",
@@ -17,26 +9,10 @@ Ours
                       "engine": {"version", "features", "level", "chunked", "load_s"} | null,
                       "context": {"total", "prompt", "default_answer"} (tokens), "worker": {"pid", "exits"},
                       "queue": {"running", "waiting", "limit"}}   phases: oneclick/status.py
-    GET  /metrics    Prometheus text          GET /openapi.json    this interface, described
-    POST /tokenize   {"content": text} or {"messages": [...]} -> {"tokens": [ids], "count": n, "context": n}
+    GET  /metrics    Prometheus text          GET /openapi.json    the interface, described
     POST /oneclick/download    {"action": "start" | "pause", "model": "q4_0"} -> 202 {"phase": ...}; needs the header
                      X-OneClick-Token with the token of the page's <meta name="oneclick-token">
     GET  /           the chat page, and its files at the paths they have below web/
-
-Streams (``text/event-stream``), besides OpenAI's chunks and ``[DONE]``
-    ``: keep-alive``                     a comment after 10 s of silence
-    ``: {...}``                          a comment with JSON about what happens, which other clients ignore:
-        {"queue_position": 1}                             1 is next
-        {"prompt_progress": 0.14, "prompt": {"done": 128, "total": 900, "cached": 64, "left_s": 12.5}}
-                                                          share of the prompt read; tokens; an estimate in seconds
-        {"dropped_messages": 4, "dropped_tokens": 812}    old messages that no longer fit
-    the chunk with ``finish_reason`` has ``timings`` (names of llama.cpp's server; milliseconds, tokens per second):
-        {"queue_ms", "cache_n", "prompt_n", "prompt_ms", "prompt_per_second",
-         "predicted_n", "predicted_ms", "predicted_per_second"}
-        and ``x_oneclick``: {"dropped_messages", "dropped_tokens", "context"}
-    ``data: {"error": {...}}``           something went wrong after the start; the stream ends
-Answers that are not streams have ``timings`` and ``x_oneclick`` too. Header ``X-OneClick-Dropped-Messages`` says how
-many old messages were left out. A client that goes away ends its request, wherever that stands.
 """
 
 from __future__ import annotations
@@ -47,8 +23,11 @@ from pathlib import Path
 from typing import Any, Awaitable, Callable, MutableMapping
 
 from oneclick.messages import both
-from oneclick.server.api.openai import chat_completions, completions, tokenize
+from oneclick.server.api import ollama, refusals
+from oneclick.server.api.models import list_models, one_model
+from oneclick.server.api.openai import chat_completions, completions, detokenize, tokenize
 from oneclick.server.api.openapi import document
+from oneclick.server.api.responses import responses
 from oneclick.server.api_errors import ApiError, broken
 from oneclick.server.http import assets, gate
 from oneclick.server.http.asgi import ClientDisconnect, JSONResponse, NoRoute, Request, Response, Router
@@ -57,11 +36,12 @@ from oneclick.server.runtime import Runtime
 
 log = logging.getLogger("oneclick.server")
 
-API_PATHS = ("chat/completions", "completions", "models", "embeddings", "responses", "audio", "images", "health")
+API_PATHS = ("chat/completions", "completions", "responses", "models", "health", *refusals.API_PATHS)
+"""What is known below /v1."""
+PREFIXES = (("v1",), ("openai", "v1"), ("api", "v1"), ("api", "paas", "v4"), ("api", "coding", "paas", "v4"))
+"""What programs put before it: those that know other services have it built in (the third and later: Zhipu's)."""
 OPEN_PATHS = frozenset(("/health", "/v1/health"))
 """Answered without the API key, besides the page's files."""
-MODEL_NAMES = ("gpt-3.5-turbo",)
-"""Names in the list besides our own: old clients offer only names they know."""
 
 Handler = Callable[[Request], Awaitable[Any]]
 
@@ -69,13 +49,20 @@ Handler = Callable[[Request], Awaitable[Any]]
 def canonical_path(path: str) -> str:
     """Return the one path a request means: ``//v1/v1/models/`` is ``/v1/models``, ``/health`` stays."""
     segments = [segment for segment in path.split("/") if segment]
-    plain = list(segments)
-    while plain and plain[0] == "v1":
-        plain.pop(0)
+    plain = _without_prefixes(segments)
     rest = "/".join(plain)
     if any(rest == name or rest.startswith(name + "/") for name in API_PATHS):
         return "/v1/" + rest
+    if segments and not plain:
+        return "/v1"  # the address itself, as it is entered in programs
     return "/" + "/".join(segments)
+
+
+def _without_prefixes(segments: list[str]) -> list[str]:
+    for prefix in PREFIXES:
+        if tuple(segments[: len(prefix)]) == prefix:
+            return _without_prefixes(segments[len(prefix) :])
+    return segments
 
 
 class Gate:
@@ -145,13 +132,22 @@ def create_app(runtime: Runtime) -> Gate:
     for path, answer_post in (
         ("/v1/chat/completions", chat_completions),
         ("/v1/completions", completions),
+        ("/v1/responses", responses),
         ("/tokenize", tokenize),
+        ("/detokenize", detokenize),
+        ("/api/chat", ollama.chat),
+        ("/api/generate", ollama.generate),
+        ("/api/show", ollama.show),
         ("/oneclick/download", _download),
     ):
         router.add(path, _posted(runtime, answer_post), ["POST"])
     for path, answer_get in (
-        ("/v1/models", _models),
-        ("/v1/models/*", _model),
+        ("/v1", list_models),
+        ("/v1/models", list_models),
+        ("/v1/models/*", one_model),
+        ("/api/version", ollama.version),
+        ("/api/tags", ollama.tags),
+        ("/api/ps", ollama.running),
         ("/v1/health", _health),
         ("/status", _status),
         ("/metrics", _metrics),
@@ -191,31 +187,6 @@ def _asset(runtime: Runtime, file: Path) -> Handler:
         return Response(content, media_type=media_type, headers=headers)
 
     return endpoint
-
-
-def _model_object(runtime: Runtime, name: str) -> dict[str, Any]:
-    limits = runtime.limits
-    return {
-        "id": name,
-        "object": "model",
-        "created": runtime.model_created,
-        "owned_by": "oneclick",
-        "permission": [],
-        # What Chatbox and others read about a model.
-        "name": runtime.display_name,
-        "context_length": limits.context,
-        "max_completion_tokens": limits.default_answer,
-        "architecture": {"input_modalities": ["text"], "output_modalities": ["text"]},
-    }
-
-
-def _models(runtime: Runtime, request: Request) -> Response:
-    names = list(dict.fromkeys((*MODEL_NAMES, runtime.config.model_name)))
-    return JSONResponse({"object": "list", "data": [_model_object(runtime, name) for name in names]})
-
-
-def _model(runtime: Runtime, request: Request) -> Response:
-    return JSONResponse(_model_object(runtime, request.scope["rest"]))
 
 
 def _health(runtime: Runtime, request: Request) -> Response:
@@ -291,15 +262,18 @@ def _on_error(request: Request, error: Exception) -> Response:
         error = broken("server.bug", "internal_error", request_id=request_id)
     elif error.status >= 500:
         log.info("%s: %d %s", request.scope.get("oneclick.request_id"), error.status, error.code)
+    if request.scope["path"].startswith("/api/"):
+        return JSONResponse(ollama.error_body(error), status_code=error.status, headers=error.headers)
     return error_response(error)
 
 
 def _no_route(request: Request, error: NoRoute) -> ApiError:
     path = request.scope["path"]
+    refused = refusals.refusal(path)
+    if refused is not None:
+        return refused
     if error.allowed:
         headers = {"allow": error.allowed}
         return ApiError(405, "server.method", code="method_not_allowed", headers=headers, allowed=error.allowed)
-    if path.startswith(("/v1/embeddings", "/v1/responses", "/v1/audio", "/v1/images")):
-        return ApiError(404, "server.not_offered", code="not_supported", path=path)
     host = request.headers.get("host", "127.0.0.1")
     return ApiError(404, "server.path", code="unknown_url", path=path[:200], base=f"http://{host}")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Sequence
 
-from oneclick.server.chat.request import LARGEST_INT, MAX_MESSAGES, MAX_STOP, MAX_TOOLS, ROLES, TEXT_PARTS
+from oneclick.server.chat.request import LARGEST_INT, MAX_CHOICES, MAX_MESSAGES, ROLES, TEXT_PARTS
+from oneclick.server.chat.tool_request import MAX_TOOLS
 
 Schema = Dict[str, Any]
 
@@ -30,7 +31,7 @@ def document(version: str) -> Schema:
             "/v1/models": {"get": _operation("listModels", "The models", _ref("ModelList"))},
             "/v1/models/{model}": {
                 "get": {
-                    **_operation("retrieveModel", "One model; any id is found", _ref("Model")),
+                    **_operation("retrieveModel", "One model; 404 for a name nobody gave it", _ref("Model")),
                     "parameters": [
                         {"name": "model", "in": "path", "required": True, "schema": {**_TEXT, "minLength": 1}}
                     ],
@@ -42,7 +43,12 @@ def document(version: str) -> Schema:
             "/v1/completions": {
                 "post": _posted("createCompletion", "Continue a text", "CompletionRequest", "Completion", stream=True)
             },
+            "/v1/responses": {
+                "post": _posted("createResponse", "Answer, statelessly", "ResponsesRequest", "Response", stream=True)
+            },
             "/tokenize": {"post": _posted("tokenize", "Count tokens", "TokenizeRequest", "Tokens")},
+            "/detokenize": {"post": _posted("detokenize", "Text of tokens", "DetokenizeRequest", "Text")},
+            **_ollama(),
             "/v1/health": {"get": _operation("health", "200 when the model answers, else 503", _ref("Health"))},
             "/status": {"get": _operation("status", "Everything the page shows", _ref("Status"))},
             "/metrics": {"get": _operation("metrics", "Prometheus text", _TEXT, "text/plain")},
@@ -62,6 +68,28 @@ def document(version: str) -> Schema:
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "Only where one is set"}},
         },
         "security": [{}, {"key": []}],
+    }
+
+
+def _ollama() -> Schema:
+    """The paths of Ollama's interface."""
+    posted = {
+        "/api/chat": _posted("ollamaChat", "Answer a chat", "OllamaChat", "OllamaAnswer"),
+        "/api/generate": _posted("ollamaGenerate", "Answer a prompt", "OllamaGenerate", "OllamaAnswer"),
+        "/api/show": _posted("ollamaShow", "About the model", "OllamaShow", "OllamaDetails"),
+    }
+    asked = {
+        "/api/version": _operation("ollamaVersion", "Whose interface this is", _ref("OllamaVersion")),
+        "/api/tags": _operation("ollamaTags", "The models", _ref("OllamaModels")),
+        "/api/ps": _operation("ollamaRunning", "The models in memory", _ref("OllamaModels")),
+    }
+    for operation in (*posted.values(), *asked.values()):
+        operation["responses"]["default"]["content"]["application/json"]["schema"] = _ref("OllamaError")
+    for path in ("/api/chat", "/api/generate"):
+        posted[path]["responses"]["200"]["content"]["application/x-ndjson"] = {}
+    return {
+        **{path: {"post": operation} for path, operation in posted.items()},
+        **{path: {"get": operation} for path, operation in asked.items()},
     }
 
 
@@ -113,12 +141,12 @@ def _schemas() -> Schema:
 
 def _sampling() -> Schema:
     """What chat and plain completions share."""
-    tokens = _range("integer", 0, LARGEST_INT)
+    tokens = {"type": ["integer", "null"], "minimum": -2}
     return {
         "model": {"type": ["string", "null"], "description": "Any; the answer repeats it"},
         "stream": {"type": ["boolean", "null"]},
         "stream_options": _or_null(_object({"include_usage": {"type": ["boolean", "null"]}})),
-        "max_tokens": {**tokens, "description": "Tokens of the answer; 0 and null: as many as the server allows"},
+        "max_tokens": {**tokens, "description": "Tokens of the answer; 0, -1 and null: as many as the server allows"},
         "max_completion_tokens": {**tokens, "description": "The same; goes first"},
         "temperature": {**_range("number", 0, 2), "description": "Default 0.95; 0 always takes the likeliest token"},
         "top_p": {**_range("number", 0, 1), "description": "Default 0.7"},
@@ -126,13 +154,14 @@ def _sampling() -> Schema:
         "repetition_penalty": {**_range("number", 0.01, 10), "description": "Default 1"},
         "presence_penalty": {**_range("number", -2, 2), "description": "Ignored"},
         "frequency_penalty": {**_range("number", -2, 2), "description": "Ignored"},
+        "do_sample": {"type": ["boolean", "null"], "description": "false is temperature 0"},
         "cache_prompt": {"type": ["boolean", "null"], "description": "false: evaluate the whole prompt again"},
         "seed": {"description": "Ignored: the engine has none"},
-        "n": {"type": ["integer", "null"], "enum": [1, None]},
+        "n": {**_range("integer", 1, MAX_CHOICES), "description": "Answers, computed one after the other"},
         "stop": {
             "anyOf": [
                 {"type": ["string", "null"]},
-                {"type": "array", "items": dict(_TEXT), "maxItems": MAX_STOP},
+                {"type": "array", "items": {"type": ["string", "null"]}},
             ]
         },
     }
@@ -144,23 +173,32 @@ def _function() -> Schema:
             "name": {"type": "string", "pattern": r"\S"},
             "description": {"description": "Text"},
             "parameters": {"description": "A JSON schema"},
+            "params": {"description": "A list of parameters, as in ChatGLM3's demos"},
         },
         ["name"],
     )
 
 
+def _tools() -> Schema:
+    """A list of tools; ChatGLM3's demos also send bare functions, or one of them."""
+    bare = {
+        **_function(),
+        "properties": {**_function()["properties"], "type": {"enum": ["function", None]}},
+        "not": {"required": ["function"]},
+    }
+    tool = {"anyOf": [_object({"function": _function()}, ["function"]), bare, {"type": "null"}]}
+    return {"anyOf": [{"type": ["array", "null"], "maxItems": MAX_TOOLS, "items": tool}, bare]}
+
+
 def _request_schemas() -> Schema:
-    tools = {"type": ["array", "null"], "maxItems": MAX_TOOLS}
+    choice = {"enum": [None, "auto", "none"], "description": '"none" keeps the tools from the model'}
+    text = {"type": ["string", "null"]}
+    kinds = {"enum": [one for one in TEXT_PARTS if one != "refusal"]}
     part = {
         "anyOf": [
+            {**_object({"type": kinds, "text": text}, ["type", "text"]), "not": {"required": ["image_url"]}},
             {
-                **_object(
-                    {"type": {"enum": [one for one in TEXT_PARTS if one != "refusal"]}, "text": _TEXT}, ["type", "text"]
-                ),
-                "not": {"required": ["image_url"]},
-            },
-            {
-                **_object({"type": {"enum": ["refusal"]}, "refusal": _TEXT}, ["type", "refusal"]),
+                **_object({"type": {"enum": ["refusal"]}, "refusal": text}, ["type", "refusal"]),
                 "not": {"required": ["image_url"]},
             },
         ]
@@ -185,15 +223,22 @@ def _request_schemas() -> Schema:
     chat = {
         **_sampling(),
         "messages": messages,
-        "tools": {**tools, "items": _object({"function": _function()}, ["function"])},
-        "functions": {**tools, "items": _function()},
-        "tool_choice": {"description": '"none" keeps the tools from the model; an object names one'},
-        "continue_final_message": {"type": ["boolean", "null"]},
-        "response_format": _or_null(_object({"type": {"enum": ["text", "json_object"]}})),
+        "tools": _tools(),
+        "functions": {"type": ["array", "null"], "maxItems": MAX_TOOLS, "items": _or_null(_function())},
+        "tool_choice": choice,
+        "function_call": choice,
+        "continue_final_message": {
+            "type": ["boolean", "null"],
+            "description": "Go on with the last message, the assistant's; null: where there is one",
+        },
+        "add_generation_prompt": {"type": ["boolean", "null"], "description": "true: never go on"},
+        "response_format": _or_null(_object({"type": {"enum": ["text", None]}})),
     }
     plain = {
         **_sampling(),
-        "prompt": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": 1}]},
+        "prompt": {
+            "anyOf": [{"type": ["string", "null"]}, {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": 1}]
+        },
         "echo": {"type": ["boolean", "null"]},
         "suffix": {"enum": [None, ""]},
         "logprobs": {"enum": [None, 0, False]},
@@ -207,8 +252,29 @@ def _request_schemas() -> Schema:
         "TokenizeRequest": {
             "anyOf": [_object({"messages": messages}, ["messages"]), _object({"content": _TEXT}, ["content"])]
         },
+        "DetokenizeRequest": _object({"tokens": {"type": "array", "items": {"type": "integer"}}}, ["tokens"]),
+        "ResponsesRequest": _object(
+            {
+                "input": {"anyOf": [_TEXT, {"type": "array", "minItems": 1, "items": _ref("Message")}]},
+                "instructions": {"type": ["string", "null"]},
+                "max_output_tokens": _sampling()["max_tokens"],
+                "tools": _or_null({"type": "array", "maxItems": 0}),
+                **{name: _sampling()[name] for name in ("model", "stream", "temperature", "top_p")},
+            },
+            ["input"],
+        ),
+        # Without messages or prompt they ask to load the model.
+        "OllamaChat": _object({**_ollama_request(), "messages": _or_null({**messages, "minItems": 0})}),
+        "OllamaGenerate": _object({**_ollama_request(), "prompt": {"type": ["string", "null"]}}),
+        "OllamaShow": _object({"model": _TEXT}, ["model"]),
         "DownloadRequest": _object({"action": {"enum": ["start", "pause"]}, "model": _TEXT}, ["action"]),
     }
+
+
+def _ollama_request() -> Schema:
+    sampling = _sampling()
+    options = {"num_predict": sampling["max_tokens"], **{name: sampling[name] for name in ("temperature", "top_p")}}
+    return {"model": sampling["model"], "stream": sampling["stream"], "options": _or_null(_object(options))}
 
 
 def _answer_schemas() -> Schema:
@@ -234,7 +300,7 @@ def _answer_schemas() -> Schema:
                 "object": {"const": kind},
                 "created": _COUNT,
                 "model": _TEXT,
-                "choices": {"type": "array", "items": choice, "minItems": 1, "maxItems": 1},
+                "choices": {"type": "array", "items": choice, "minItems": 1, "maxItems": MAX_CHOICES},
                 "usage": usage,
                 "timings": _ref("Timings"),
             }
@@ -262,6 +328,23 @@ def _answer_schemas() -> Schema:
             {**dict.fromkeys(names, _FIGURE), "cache_n": _COUNT, "prompt_n": _COUNT, "predicted_n": _COUNT}
         ),
         "Tokens": _always({"tokens": {"type": "array", "items": _COUNT}, "count": _COUNT, "context": _COUNT}),
+        "Text": _always({"content": _TEXT, "prompt": _TEXT}),
+        "Response": _always(
+            {
+                "id": _TEXT,
+                "object": {"const": "response"},
+                "created_at": _COUNT,
+                "status": {"enum": ["completed", "incomplete"]},
+                "model": _TEXT,
+                "output": {"type": "array", "items": _object({"type": {"enum": ["message", "function_call"]}})},
+                "usage": _object({"input_tokens": _COUNT, "output_tokens": _COUNT, "total_tokens": _COUNT}),
+            }
+        ),
+        "OllamaAnswer": _always({"model": _TEXT, "created_at": _TEXT, "done": {"const": True}, "done_reason": _TEXT}),
+        "OllamaVersion": _always({"version": _TEXT}),
+        "OllamaModels": _always({"models": {"type": "array", "items": {"type": "object"}}}),
+        "OllamaDetails": _always({"details": {"type": "object"}, "capabilities": {"type": "array", "items": _TEXT}}),
+        "OllamaError": _always({"error": _TEXT}),
         "Phase": _always({"phase": _TEXT}),
         "Health": _always(
             {"status": {"enum": ["ok", "loading", "no_model", "failed"]}, "phase": _TEXT, "progress": _FIGURE}

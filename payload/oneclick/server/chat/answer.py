@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 from oneclick.server.chat.request import ToolCall
 from oneclick.server.chat.text import TextStream
@@ -22,7 +22,8 @@ class AnswerReader:
 
     tokenizer: ChatTokenizer
     stop: Sequence[str] = ()
-    tool_names: Sequence[str] = ()
+    tools: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The functions' names, with the names of their parameters."""
     strip_start: bool = True
     continues: bool = False
     """The tokens go on with an answer begun earlier."""
@@ -33,7 +34,7 @@ class AnswerReader:
         self._part = self._new_part()
         self._shown: list[str] = []
         self._held = ""
-        self._flowing = not self.tool_names
+        self._flowing = not self.tools
         self._exact = True
 
     def _new_part(self) -> TextStream:
@@ -51,7 +52,7 @@ class AnswerReader:
     def feed(self, token: int) -> str:
         """Take the next token; return text that may be shown."""
         self.tokens.append(token)
-        if self.tool_names and token == self.tokenizer.assistant:
+        if self.tools and token == self.tokenizer.assistant:
             # The model begins another message of its own: after some words, a call.
             shown = self._end_part()
             self._part, self._flowing = self._new_part(), False
@@ -74,14 +75,14 @@ class AnswerReader:
     def _may_be_call(self, text: str) -> bool:
         line, line_break, _ = text.partition("\n")
         if line_break:
-            return line.strip() in self.tool_names
-        return any(name.startswith(line.strip()) for name in self.tool_names)
+            return line.strip() in self.tools
+        return any(name.startswith(line.strip()) for name in self.tools)
 
     def _end_part(self) -> str:
         shown = self._show(self._part.finish())
         if self._flowing:
             return shown
-        call = parse_call(self._held, self.tool_names)
+        call = parse_call(self._held, self.tools)
         text, self._held = self._held, ""
         if call is not None:
             self.calls.append(call)
@@ -98,7 +99,7 @@ class AnswerReader:
     @property
     def is_exact(self) -> bool:
         """``tokens`` are ordinary text that reads exactly ``text`` (valid after ``finish``)."""
-        return self._exact and not self.calls and not self.tool_names
+        return self._exact and not self.calls and not self.tools
 
     def finish_reason(self, done_reason: str, legacy: bool = False) -> str:
         """Return OpenAI's word for why the answer ended."""
@@ -136,8 +137,3 @@ def timings(done: Done, queue_s: float) -> dict[str, Any]:
 
 def _rate(count: int, duration_s: float) -> float | None:
     return round(count / duration_s, 2) if count and duration_s > 0 else None
-
-
-def split_names(tools: Sequence[Any]) -> tuple[str, ...]:
-    """Return the names of function objects."""
-    return tuple(tool["name"] for tool in tools)

@@ -2,21 +2,21 @@
 
 A prompt is ``[gMASK] sop`` and then, for each message, ``<|role|>``, a line break and the text; ``<|assistant|>`` at
 the end asks for the answer. When a conversation outgrows the context its oldest whole turns are left out: a turn is a
-user's message with everything up to the next one. System messages, tools and the newest turn always stay.
+user's message with everything up to the next one. Tools, the system messages at the start and the newest turn always
+stay; a later system message goes with the turn it belongs to.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Mapping, Sequence
 
 from oneclick.server.api_errors import invalid
 from oneclick.server.chat import tools
 from oneclick.server.chat.request import ChatRequest, Message
 from oneclick.server.chat.tokenizer import ChatTokenizer
 
-JSON_HINT = "只输出一个 JSON 对象，不要输出其他内容。Reply with one JSON object and nothing else."
 _ALWAYS = -1
 """Turn number of messages that are never dropped."""
 _DROP_STEPS = 4
@@ -76,12 +76,23 @@ class Limits:
         """Return the longest prompt that leaves room for a short answer of at most ``wanted`` tokens."""
         return min(self.prompt, self.context - min(wanted, max(1, self.context // 16), 64))
 
+    def room(self, asked: int | None) -> int:
+        """Return how long a prompt may be before old turns leave.
+
+        Who says nothing gets room for a long answer. ``asked`` is a limit, not a wish: clients send thousands by habit,
+        and no conversation is shortened for that beyond what an ordinary answer takes.
+        """
+        if asked is None:
+            return min(self.prompt, self.context - min(self.default_answer, self.context // 4))
+        return min(self.prompt, self.context - min(asked, max(1, self.context // 16)))
+
 
 def build_chat(request: ChatRequest, tokenizer: ChatTokenizer, answers: Answers, limits: Limits) -> Prompt:
     """Return the prompt of a chat; ApiError ``context_length_exceeded`` when its newest turn alone does not fit."""
-    messages = _with_extras(request)
+    messages = _with_tools(request)
     turns = _turns(messages)
-    encoded = [_message_ids(message, tokenizer, answers) for message in messages]
+    names = tools.parameter_names(request.tools)
+    encoded = [_message_ids(message, tokenizer, answers, names) for message in messages]
     counts = [0] * (max(turns, default=_ALWAYS) + 1)
     fixed = len(tokenizer.start()) + (not request.continues)  # the <|assistant|> at the end
     for turn, ids in zip(turns, encoded):
@@ -94,7 +105,7 @@ def build_chat(request: ChatRequest, tokenizer: ChatTokenizer, answers: Answers,
     most = limits.longest_prompt(wanted)
     if needed > most:
         raise invalid("server.context", "messages", code="context_length_exceeded", prompt_tokens=needed, limit=most)
-    first = _first_turn(counts, fixed, min(limits.prompt, limits.context - min(wanted, limits.context // 4)))
+    first = _first_turn(counts, fixed, limits.room(request.max_tokens))
     prompt = tokenizer.start()
     for turn, ids in zip(turns, encoded):
         if turn == _ALWAYS or turn >= first:
@@ -135,46 +146,49 @@ def _first_turn(counts: Sequence[int], fixed: int, room: int) -> int:
     return max(0, len(counts) - 1)
 
 
-def _with_extras(request: ChatRequest) -> list[Message]:
-    """Return the messages with tools and the wish for JSON put into one system message."""
+def _with_tools(request: ChatRequest) -> list[Message]:
+    """Return the messages with the tools put into the first system message."""
     messages = list(request.messages)
-    if not request.tools and not request.json_answer:
-        return messages
-    own = ""
-    if messages[0].role == "system":
-        own = messages.pop(0).content
-    if request.json_answer:
-        own = f"{own}\n{JSON_HINT}" if own else JSON_HINT
-    text = tools.system_text(own, request.tools) if request.tools else own
-    return [Message("system", text), *messages]
+    if request.tools:
+        own = messages.pop(0).content if messages[0].role == "system" else ""
+        messages.insert(0, Message("system", tools.system_text(own, request.tools)))
+    return messages
 
 
 def _turns(messages: Sequence[Message]) -> list[int]:
-    """Return for each message the number of its turn, _ALWAYS for system messages."""
+    """Return for each message the number of its turn, _ALWAYS for system messages before the first turn."""
     numbers: list[int] = []
     current, before = _ALWAYS, ""
     for message in messages:
-        if message.role == "system":
-            numbers.append(_ALWAYS)
-            continue
-        # Neighbouring user messages are one turn: neither is older than the other's answer.
-        if current == _ALWAYS or (message.role == "user" and before != "user"):
-            current += 1
-        before = message.role
+        if message.role != "system" or current != _ALWAYS:
+            # Neighbouring messages of the user (and of the system among them) are one turn: neither is older than the
+            # other's answer.
+            asks = message.role in ("user", "system")
+            if current == _ALWAYS or (asks and before not in ("user", "system")):
+                current += 1
+            before = message.role
         numbers.append(current)
     return numbers
 
 
-def _message_ids(message: Message, tokenizer: ChatTokenizer, answers: Answers) -> list[int]:
+def _message_ids(
+    message: Message, tokenizer: ChatTokenizer, answers: Answers, names: Mapping[str, Sequence[str]]
+) -> list[int]:
     """Return the ids of one message, with its role."""
-    ids: list[int] = []
-    if message.role == "assistant":
+    if message.role != "assistant":
+        return tokenizer.head(message.role) + tokenizer.encode(message.content)
+    if not message.tool_calls:
         known = answers.find(message.content)
-        if known is not None and not message.tool_calls:
+        if known is not None:
             return [tokenizer.assistant, *known]
-        for call in message.tool_calls:
-            ids += tokenizer.head("assistant", call.name) + tokenizer.encode(tools.call_text(call))
-        if message.tool_calls and not message.content:
-            return ids
-        return tokenizer.head("assistant") + tokenizer.encode(message.content) + ids
-    return tokenizer.head(message.role) + tokenizer.encode(message.content)
+        name, content = message.metadata, message.content
+        if not name:
+            # The demos' servers return a call as the text the model wrote.
+            name, content = tools.split_call(content, names)
+        return tokenizer.head("assistant", name) + tokenizer.encode(content)
+    ids: list[int] = []
+    if message.content and not tools.says_call(message.content, message.tool_calls):
+        ids += tokenizer.head("assistant") + tokenizer.encode(message.content)
+    for call in message.tool_calls:
+        ids += tokenizer.head("assistant", call.name) + tokenizer.encode(tools.call_text(call))
+    return ids

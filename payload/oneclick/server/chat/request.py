@@ -1,24 +1,24 @@
 """What a request asks for, checked: JSON in, frozen dataclasses out, every number safe for native code.
 
-Unknown fields are ignored, because clients send many (audio, logit_bias, web_search_options ...).
+The other doors (Responses, Ollama) say what they were asked in these fields and are read here too.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import re
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Sequence
+from typing import Any, Sequence
 
 from oneclick.server.api_errors import invalid
+from oneclick.server.chat import fields
+from oneclick.server.chat.body_text import JsonObject, clean
+from oneclick.server.chat.tool_request import offered_tools
 
-MAX_DEPTH = 100
 MAX_MESSAGES = 4096
-MAX_STOP = 4
-MAX_TOOLS = 128
+MAX_CHOICES = 4
+"""Answers to one request, computed one after the other."""
 LARGEST_INT = 2**31 - 1
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 ROLES = {
     "system": "system",
     "developer": "system",
@@ -29,8 +29,6 @@ ROLES = {
     "observation": "observation",
 }
 TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
-
-JsonObject = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,8 @@ class Message:
     role: str
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
+    metadata: str = ""
+    """The name in the head of a message that is a call, as ChatGLM3's own demos keep their history."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class SamplingRequest:
     stop: tuple[str, ...]
     keep: bool
     """False: evaluate the whole prompt, whatever is kept of earlier ones (``cache_prompt``, as in llama.cpp)."""
+    choices: int
+    """How many answers to give (``n``)."""
 
     def sampling(self) -> dict[str, Any]:
         """Return the fields of the worker's ``sampling``."""
@@ -85,11 +87,9 @@ class ChatRequest(SamplingRequest):
 
     messages: tuple[Message, ...] = ()
     tools: tuple[JsonObject, ...] = ()
-    """Function objects: name, description, parameters."""
+    """Function objects: name, description, parameters (or the demos' ``params``)."""
     continues: bool = False
-    """Go on with the last message, an unfinished one of the assistant's (vLLM's ``continue_final_message``)."""
-    json_answer: bool = False
-    """response_format json_object: the model is asked for JSON, nothing enforces it."""
+    """Go on with the last message, an unfinished one of the assistant's."""
     legacy_functions: bool = field(default=False, compare=False)
     """The request used ``functions``, the predecessor of ``tools``."""
 
@@ -102,71 +102,36 @@ class CompletionRequest(SamplingRequest):
     echo: bool = False
 
 
-def clean(text: str) -> str:
-    """Return ``text`` with lone surrogates replaced: JavaScript's ``slice`` cuts emoji in half, UTF-8 has no halves."""
-    return _LONE_SURROGATE.sub("\ufffd", text)
-
-
-def parse_json(body: bytes) -> JsonObject:
-    """Return the JSON object in ``body``; ApiError 400 for anything else, however nested or long."""
-    try:
-        value = json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise invalid("server.json", reason=str(error)[:200]) from error
-    if not isinstance(value, dict):
-        raise invalid("server.json_object")
-    if _too_deep(value):
-        raise invalid("server.json_depth", limit=MAX_DEPTH)
-    return value
-
-
-def _no_constant(name: str) -> None:
-    # NaN and Infinity are Python's extension, not JSON.
-    raise ValueError(f"{name} is not JSON")
-
-
-def _too_deep(value: Any) -> bool:
-    """True when objects and arrays nest deeper than MAX_DEPTH; counts without recursion."""
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, (dict, list))
-        ]
-        if not level:
-            return False
-    return True
-
-
 def parse_chat(body: JsonObject) -> ChatRequest:
     """Return the checked request of /v1/chat/completions; ApiError 400 names the field."""
+    fields.refuse(fields.CHAT, body)
     messages = _messages(body.get("messages"))
-    tools, legacy = _tools(body)
+    tools, legacy = offered_tools(body)
+    _refuse_format(body.get("response_format"))
+    continues = _continues(body, messages)
+    if not continues and len(messages) > 1 and _is_empty_answer(messages[-1]):
+        # Some clients send the bubble that the answer will fill.
+        messages = messages[:-1]
     return ChatRequest(
-        **_sampling_fields(body),
-        messages=messages,
-        tools=tools,
-        legacy_functions=legacy,
-        continues=_continues(body, messages),
-        json_answer=_wants_json(body.get("response_format")),
+        **_sampling_fields(body), messages=messages, tools=tools, legacy_functions=legacy, continues=continues
     )
 
 
 def parse_completion(body: JsonObject) -> CompletionRequest:
     """Return the checked request of /v1/completions."""
-    prompt = body.get("prompt", "")
+    fields.refuse(fields.COMPLETION, body)
+    prompt = body.get("prompt")
+    if prompt is None:
+        prompt = ""
     if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str):
         prompt = prompt[0]
     if not isinstance(prompt, str):
         raise invalid("server.prompt_type", "prompt")
     echo = _boolean(body, "echo")
-    for name in ("suffix", "logprobs"):
-        if body.get(name):
-            raise invalid("server.unsupported", name, code="unsupported_parameter", name=name)
-    _whole(body, "best_of", 1, 1)
-    return CompletionRequest(**_sampling_fields(body), prompt=clean(prompt), echo=echo)
+    request = CompletionRequest(**_sampling_fields(body), prompt=clean(prompt), echo=echo)
+    # More than what is returned would mean to choose the best.
+    _whole(body, "best_of", 1, request.choices)
+    return request
 
 
 def _sampling_fields(body: JsonObject) -> dict[str, Any]:
@@ -176,32 +141,37 @@ def _sampling_fields(body: JsonObject) -> dict[str, Any]:
     model = body.get("model")
     if model is not None and not isinstance(model, str):
         raise invalid("server.type", "model", name="model", wanted="string")
-    _whole(body, "n", 1, 1)
     for name in ("presence_penalty", "frequency_penalty"):
         _number(body, name, 0.0, -2.0, 2.0)
-    max_tokens = _whole(body, "max_completion_tokens", 0, LARGEST_INT)
-    if max_tokens is None:
-        max_tokens = _whole(body, "max_tokens", 0, LARGEST_INT)
-    else:
-        _whole(body, "max_tokens", 0, LARGEST_INT)
+    lengths = [_answer_length(body, name) for name in ("max_completion_tokens", "max_tokens")]
     temperature = _number(body, "temperature", 0.95, 0.0, 2.0)
     top_p = _number(body, "top_p", 0.7, 0.0, 1.0)
     top_k = _whole(body, "top_k", 0, LARGEST_INT) or 0
+    sampled = body.get("do_sample") is None or _boolean(body, "do_sample")  # Zhipu's word for temperature 0
     return {
         "model": clean(model or ""),
         "stream": _boolean(body, "stream"),
         "include_usage": _boolean(stream_options or {}, "include_usage", "stream_options.include_usage"),
-        # 0 means "no limit of mine" to some clients, and the engine's own server accepted it.
-        "max_tokens": max_tokens or None,
+        "max_tokens": lengths[0] or lengths[1],
         # The engine takes top_p 0 for "no filter"; a temperature this small only overflows its exponentials.
-        "greedy": temperature < 1e-3 or top_p < 1e-6 or top_k == 1,
+        "greedy": temperature < 1e-3 or top_p < 1e-6 or top_k == 1 or not sampled,
         "temperature": max(temperature, 1e-3),
         "top_p": max(top_p, 1e-6),
         "top_k": top_k,
         "repetition_penalty": _number(body, "repetition_penalty", 1.0, 0.01, 10.0),
         "stop": _stop(body.get("stop")),
         "keep": body.get("cache_prompt") is None or _boolean(body, "cache_prompt"),
+        "choices": _whole(body, "n", 1, MAX_CHOICES) or 1,
     }
+
+
+def _answer_length(body: JsonObject, name: str) -> int | None:
+    """Return the longest answer in tokens; None for "as many as there are": null, 0, and llama.cpp's -1 and -2."""
+    value = body.get(name)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and LARGEST_INT < value < math.inf:
+        return LARGEST_INT  # whoever sends this means all of the context
+    length = _whole(body, name, -2, LARGEST_INT)
+    return length if length is not None and length > 0 else None
 
 
 def _number(body: JsonObject, name: str, default: float, low: float, high: float) -> float:
@@ -242,29 +212,41 @@ def _stop(value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
     texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or len(texts) > MAX_STOP or not all(isinstance(text, str) for text in texts):
-        raise invalid("server.stop", "stop", limit=MAX_STOP)
-    return tuple(clean(text) for text in texts if text)
+    if not isinstance(texts, list) or not all(text is None or isinstance(text, str) for text in texts):
+        raise invalid("server.stop", "stop")
+    return tuple(dict.fromkeys(clean(text) for text in texts if text))
 
 
 def _continues(body: JsonObject, messages: Sequence[Message]) -> bool:
-    wanted = _boolean(body, "continue_final_message")
-    if wanted and (messages[-1].role != "assistant" or messages[-1].tool_calls):
+    """Tell whether the last message is one to go on with: unless told otherwise, as llama.cpp's server does.
+
+    vLLM's words for it: ``continue_final_message``, and ``add_generation_prompt`` for the opposite.
+    """
+    last = messages[-1]
+    can = last.role == "assistant" and not last.tool_calls and not last.metadata
+    wanted, opposite = _boolean(body, "continue_final_message"), _boolean(body, "add_generation_prompt")
+    if wanted and not can:
         raise invalid("server.continue", "continue_final_message")
-    return wanted
+    if body.get("continue_final_message") is not None or opposite:
+        return wanted
+    return can and not _is_empty_answer(last)
 
 
-def _wants_json(value: Any) -> bool:
+def _is_empty_answer(message: Message) -> bool:
+    return message.role == "assistant" and not message.tool_calls and not message.content.strip()
+
+
+def _refuse_format(value: Any) -> None:
+    """Raise ApiError 400 for every ``response_format`` but text: nothing here could enforce it."""
     if value is None:
-        return False
+        return
     if not isinstance(value, dict):
         raise invalid("server.type", "response_format", name="response_format", wanted="object")
-    kind = value.get("type", "text")
-    if kind == "json_schema":
-        raise invalid("server.json_schema", "response_format", code="unsupported_parameter")
-    if kind not in ("text", "json_object"):
-        raise invalid("server.type", "response_format", name="response_format.type", wanted="text | json_object")
-    return bool(kind == "json_object")
+    kind = value.get("type")
+    if kind in ("json_object", "json_schema"):
+        raise invalid("server.answer_format", "response_format", code="unsupported_parameter", asked=kind)
+    if kind not in (None, "text"):
+        raise invalid("server.type", "response_format", name="response_format.type", wanted="text")
 
 
 def _messages(value: Any) -> tuple[Message, ...]:
@@ -284,8 +266,14 @@ def _message(item: Any, where: str) -> Message:
     if not isinstance(role, str) or role not in ROLES:
         raise invalid("server.role", f"{where}.role", where=where)
     content = _content(item.get("content"), f"{where}.content")
+    if item.get("images"):
+        raise invalid("server.image", where, code="model_not_support_image")
     calls = _tool_calls(item, where)
-    return Message(ROLES[role], content, calls if role == "assistant" else ())
+    if role != "assistant":
+        return Message(ROLES[role], content)
+    metadata = item.get("metadata")
+    name = clean(metadata).strip() if isinstance(metadata, str) else ""
+    return Message("assistant", content, calls, "" if "\n" in name else name)
 
 
 def _content(value: Any, where: str) -> str:
@@ -310,7 +298,8 @@ def _part(part: Any, where: str) -> str:
     if kind in ("image_url", "image", "input_image") or "image_url" in part:
         # Chatbox shows a friendly explanation when it finds OpenAI's sentence in the message.
         raise invalid("server.image", where, code="model_not_support_image")
-    text = part.get("refusal" if kind == "refusal" else "text")
+    field = "refusal" if kind == "refusal" else "text"
+    text = "" if field in part and part[field] is None else part.get(field)
     if kind not in TEXT_PARTS or not isinstance(text, str):
         raise invalid("server.part", where, code="unsupported_content", where=where)
     return text
@@ -329,49 +318,9 @@ def _tool_calls(item: JsonObject, where: str) -> tuple[ToolCall, ...]:
 def _tool_call(function: Any, where: str) -> ToolCall:
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise invalid("server.tool_call", f"{where}.tool_calls", where=where)
-    arguments = function.get("arguments", function.get("input", ""))
+    arguments = function.get("arguments", function.get("input"))
+    if arguments is None:
+        arguments = ""
     if not isinstance(arguments, str):
         arguments = json.dumps(arguments, ensure_ascii=False)
     return ToolCall(clean(function["name"]), clean(arguments))
-
-
-def _tools(body: JsonObject) -> tuple[tuple[JsonObject, ...], bool]:
-    """Return the functions the model may call, and whether they came in the old ``functions`` field."""
-    choice = body.get("tool_choice", body.get("function_call"))
-    tools, functions = _listed(body, "tools"), _listed(body, "functions")
-    legacy = tools is None and functions is not None
-    # Both are checked, one is used.
-    inside = [tool.get("function", tool.get("custom")) if isinstance(tool, dict) else None for tool in tools or ()]
-    offered = [_function(function, "tools") for function in inside]
-    older = [_function(function, "functions") for function in functions or ()]
-    if choice == "none":
-        return (), legacy
-    return tuple(_chosen(older if legacy else offered, choice)), legacy
-
-
-def _listed(body: JsonObject, name: str) -> list[Any] | None:
-    listed = body.get(name)
-    if listed is not None and (not isinstance(listed, list) or len(listed) > MAX_TOOLS):
-        raise invalid("server.tools", name, limit=MAX_TOOLS)
-    return listed
-
-
-def _function(function: Any, name: str) -> JsonObject:
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"].strip():
-        raise invalid("server.tool", name)
-    kept: dict[str, Any] = {"name": clean(function["name"]).strip()}
-    if isinstance(function.get("description"), str):
-        kept["description"] = clean(function["description"])
-    parameters = function.get("parameters")
-    if isinstance(parameters, dict):
-        kept["parameters"] = {key: value for key, value in parameters.items() if key != "$schema"}
-    return kept
-
-
-def _chosen(functions: Sequence[JsonObject], choice: Any) -> Sequence[JsonObject]:
-    """Return the one function a ``tool_choice`` object names, if it is there, else all."""
-    if isinstance(choice, dict):
-        inner = choice.get("function")
-        wanted = inner.get("name") if isinstance(inner, dict) else choice.get("name")
-        return [function for function in functions if function["name"] == wanted] or functions
-    return functions

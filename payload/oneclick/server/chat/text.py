@@ -7,6 +7,10 @@ from typing import Sequence
 
 from oneclick.server.chat.tokenizer import ChatTokenizer
 
+_DATE, DATE = "[[训练时间]]", "2023年"
+"""ChatGLM3 was taught to write the first where its training data ended; its own code shows the second
+(modeling_chatglm.py: process_response)."""
+
 
 class TextStream:
     """Collects tokens and hands out text that later tokens cannot change any more."""
@@ -19,7 +23,11 @@ class TextStream:
         ``continues``: the tokens go on with a text, so nothing is taken off their start.
         """
         self._tokenizer = tokenizer
-        self._stop = [text for text in stop if text]
+        self._marks: dict[str, list[str]] = {_DATE[0]: [_DATE]}
+        """What must not be shown, by its first character: stop strings and the template's date."""
+        for text in stop:
+            if text:
+                self._marks.setdefault(text[0], []).append(text)
         self._at_start = strip_start and not continues
         # Incomplete characters wait inside; invalid bytes become U+FFFD.
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -61,20 +69,22 @@ class TextStream:
         return "" if self.stopped else held
 
     def _release(self, text: str) -> str:
-        cut = min((at for at in map(text.find, self._stop) if at >= 0), default=-1)
-        if cut >= 0:
+        """Return what of ``text`` is certain; an end that may begin a mark is held back."""
+        marks = self._marks
+        held = len(text)
+        for at, letter in enumerate(text):
+            for mark in marks.get(letter, ()):
+                if text.startswith(mark, at):
+                    return self._meet(text, at, mark)
+                if at < held and len(mark) > len(text) - at and mark.startswith(text[at:]):
+                    held = at
+        self._held = text[held:]
+        return text[:held]
+
+    def _meet(self, text: str, at: int, mark: str) -> str:
+        """``mark`` was met in ``text``: a stop string ends it all, the date's place is filled."""
+        if mark != _DATE:
             self.stopped = True
             self._held = ""
-            return text[:cut]
-        keep = max((_overlap(text, stop) for stop in self._stop), default=0)
-        ready = text[: len(text) - keep]
-        self._held = text[len(text) - keep :]
-        return ready
-
-
-def _overlap(text: str, stop: str) -> int:
-    """Return the length of the longest end of ``text`` that begins ``stop``."""
-    for size in range(min(len(text), len(stop) - 1), 0, -1):
-        if text.endswith(stop[:size]):
-            return size
-    return 0
+            return text[:at]
+        return text[:at] + DATE + self._release(text[at + len(mark) :])

@@ -13,25 +13,43 @@ Source: the chat template of THUDM/chatglm3-6b (tokenization_chatglm.py, modelin
 
 from __future__ import annotations
 
-import ast
 import json
 import keyword
 import re
 import secrets
 import unicodedata
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
-from oneclick.server.chat.request import ToolCall, clean
+from oneclick.server.chat.body_text import clean
+from oneclick.server.chat.call_reader import NAME, NotACall, read_arguments
+from oneclick.server.chat.request import ToolCall
 
 PREAMBLE = "Answer the following questions as best as you can. You have access to the following tools:\n"
-_FENCED = re.compile(r"```(?:python)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
+_FENCE = re.compile(r"```[A-Za-z]*[ \t]*\n?")
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 
 
 def system_text(text: str, functions: Sequence[Mapping[str, Any]]) -> str:
     """Return the system message that offers ``functions``, after the client's own ``text``."""
     listed = json.dumps(list(functions), indent=4, ensure_ascii=False)
-    return clean((text + "\n\n" if text else "") + PREAMBLE + listed)
+    own = text.rstrip()
+    if own.endswith(PREAMBLE.rstrip()):
+        own = own[: -len(PREAMBLE.rstrip())].rstrip()  # ChatGLM3's demos say it themselves
+    return clean((own + "\n\n" if own else "") + PREAMBLE + listed)
+
+
+def parameter_names(functions: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """Return the functions' names with the names of their parameters, in order."""
+    return {function["name"]: tuple(_parameters(function)) for function in functions}
+
+
+def _parameters(function: Mapping[str, Any]) -> Iterator[str]:
+    properties = function.get("parameters", {}).get("properties")
+    if isinstance(properties, dict):
+        yield from (name for name in properties if isinstance(name, str))
+    for one in function.get("params", ()):
+        if isinstance(one, dict) and isinstance(one.get("name"), str):
+            yield one["name"]
 
 
 def call_text(call: ToolCall) -> str:
@@ -52,7 +70,13 @@ def call_text(call: ToolCall) -> str:
 def _is_plain(name: str) -> bool:
     """Tell whether Python reads ``name=`` as exactly this name: it folds Unicode forms and has keywords."""
     folded = unicodedata.normalize("NFKC", name)
-    return name.isidentifier() and name == folded and not keyword.iskeyword(name) and name != "__debug__"
+    return (
+        NAME.fullmatch(name) is not None
+        and name.isidentifier()
+        and name == folded
+        and not keyword.iskeyword(name)
+        and name != "__debug__"
+    )
 
 
 def new_call_id() -> str:
@@ -60,41 +84,45 @@ def new_call_id() -> str:
     return "call_" + secrets.token_hex(12)
 
 
-def parse_call(text: str, names: Sequence[str]) -> ToolCall | None:
+def parse_call(text: str, names: Mapping[str, Sequence[str]]) -> ToolCall | None:
     """Return the call in ``text`` of one of the functions ``names``, or None where it is ordinary text.
 
-    Only keyword arguments whose values are literals count.
+    ``names`` holds the names of each function's parameters: those of arguments that are given without one.
     """
-    head, line_break, rest = text.strip().partition("\n")
+    name, rest = split_call(text, names)
+    if not name:
+        return None
+    for code in _codes(rest):
+        try:
+            arguments = read_arguments(code, names[name])
+            return ToolCall(name, clean(json.dumps(arguments, ensure_ascii=False, allow_nan=False)))
+        except (NotACall, TypeError, ValueError):
+            continue  # TypeError, ValueError: what JSON does not have, such as an infinite number
+    return None
+
+
+def split_call(text: str, names: Mapping[str, Sequence[str]]) -> tuple[str, str]:
+    """Return the function that the first line of ``text`` names and the lines after it; ``("", text)`` for none."""
+    head, line_break, rest = text.lstrip().partition("\n")
     name = head.strip()
-    if not line_break or name not in names or not _NAME.fullmatch(name):
-        return None
-    fenced = _FENCED.search(rest)
-    arguments = _keywords(fenced.group(1) if fenced else rest)
-    if arguments is None:
-        return None
-    try:
-        return ToolCall(name, json.dumps(arguments, ensure_ascii=False, allow_nan=False))
-    except (TypeError, ValueError):
-        return None  # a literal that JSON does not have: bytes, a set, a complex number
+    if line_break and name in names and _NAME.fullmatch(name) and rest.strip():
+        return name, rest
+    return "", text
 
 
-def _keywords(code: str) -> dict[str, Any] | None:
-    """Return the keyword arguments of the one call that ``code`` is, read as literals."""
-    try:
-        tree = ast.parse(code.strip(), mode="eval")
-        call = tree.body
-        if not isinstance(call, ast.Call) or call.args:
-            return None
-        arguments: dict[str, Any] = {}
-        for given in call.keywords:
-            value = ast.literal_eval(given.value)
-            if given.arg is not None:
-                arguments[given.arg] = value
-            elif isinstance(value, dict) and all(isinstance(key, str) for key in value):
-                arguments.update(value)
-            else:
-                return None
-        return arguments
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        return None
+def _codes(text: str) -> Iterator[str]:
+    """Yield what may be the code: up to the first closing fence, to the last one (for a fence in a string), or all."""
+    opening = _FENCE.search(text)
+    inside = text[opening.end() :] if opening else text
+    ends = dict.fromkeys((inside.find("```"), inside.rfind("```")))
+    yield from (inside[:end].strip() for end in ends if end >= 0)
+    yield inside.strip()
+
+
+def says_call(text: str, calls: Sequence[ToolCall]) -> bool:
+    """Tell whether a message's ``text`` is nothing but one of its ``calls``, as the model wrote it."""
+    for call in calls:
+        for written in (text, f"{call.name}\n{text}"):
+            if parse_call(written, {call.name: ()}) is not None:
+                return True
+    return False

@@ -82,11 +82,16 @@ class Response:
 
 
 class JSONResponse(Response):
-    """``content`` as JSON. Raises ValueError for NaN and infinity, which JSON does not know."""
+    """``content`` as JSON. Raises ValueError for NaN and infinity, which JSON does not know.
+
+    Its charset is said although JSON has only one: PowerShell 5.1 reads Latin-1 otherwise.
+    """
 
     def __init__(self, content: Any, status_code: int = 200, headers: Mapping[str, str] | None = None) -> None:
         text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        super().__init__(text, status_code, headers, "application/json")
+        # What a request said is sometimes repeated, and half an emoji in it has no UTF-8.
+        body = text.encode("utf-8", "replace")
+        super().__init__(body, status_code, headers, "application/json; charset=utf-8")
 
 
 Endpoint = Callable[[Request], Awaitable[Any]]
@@ -118,9 +123,16 @@ class Router:
         if found is None:
             raise NoRoute
         methods, endpoint = found
-        if scope["method"] not in methods:
-            raise NoRoute(", ".join(methods))
-        return endpoint
+        if scope["method"] in methods:
+            return endpoint
+        allowed = ", ".join(methods)
+        if scope["method"] == "HEAD":
+            # Programs look this way whether anybody is there.
+            async def head(request: Request) -> Response:
+                return Response(headers={"allow": allowed})
+
+            return head
+        raise NoRoute(allowed)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)

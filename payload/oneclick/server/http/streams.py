@@ -7,7 +7,7 @@ import json
 from typing import Any, AsyncIterator, Awaitable, MutableMapping, TypeVar
 
 from oneclick.server.api_errors import ApiError
-from oneclick.server.chat.request import JsonObject, parse_json
+from oneclick.server.chat.body_text import JsonObject, check_not_lost, decode, parse_json, unpack
 from oneclick.server.http.asgi import ClientDisconnect, JSONResponse, Request, Response
 from oneclick.server.http.gate import MAX_BODY_BYTES, too_large
 
@@ -22,17 +22,28 @@ STREAM_HEADERS = {
 
 
 # json.dumps would make a new encoder for every token.
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def encode(value: Any) -> bytes:
+    """Return ``value`` as JSON in ASCII."""
+    return _to_json(value).encode("ascii")
 
 
 async def read_json(request: Request) -> JsonObject:
-    """Return the request's JSON object, whatever Content-Type it claims (curl without -H claims a form)."""
+    """Return the request's JSON object, whatever media type it claims (curl without -H claims a form)."""
     body = bytearray()
     async for part in request.stream():
         body += part
         if len(body) > MAX_BODY_BYTES:
             raise too_large()
-    return parse_json(bytes(body))
+    headers = request.headers
+    plain = unpack(bytes(body), headers.get("content-encoding", ""), MAX_BODY_BYTES)
+    text = decode(plain, headers.get("content-type", ""))
+    value = parse_json(text)
+    if "origin" not in headers and "sec-fetch-mode" not in headers:  # browsers lose nothing
+        check_not_lost(text, value)
+    return value
 
 
 def error_response(error: ApiError) -> Response:
@@ -45,15 +56,22 @@ def error_response(error: ApiError) -> Response:
 
 def event(data: dict[str, Any]) -> bytes:
     """Return one event. ASCII only: old clients decode network packets one by one and would break characters."""
-    return b"data: " + _encode(data).encode("ascii") + b"\n\n"
+    return b"data: " + encode(data) + b"\n\n"
+
+
+def named_event(name: str, data: dict[str, Any]) -> bytes:
+    """Return one event of a stream whose events have names."""
+    return b"event: " + name.encode("ascii") + b"\n" + event(data)
 
 
 def comment(data: dict[str, Any]) -> bytes:
-    """Return news for our own page that every other client skips."""
-    return b": " + _encode(data).encode("ascii") + b"\n\n"
+    """Return news for our own page, which asked for them."""
+    return b": " + encode(data) + b"\n\n"
 
 
-KEEP_ALIVE = b": keep-alive\n\n"
+SILENCE = b": keep-alive\n"
+"""A sign of life. One line break: it is the first line of the next event, as no strict reader expects an event without
+data."""
 END = b"data: [DONE]\n\n"
 
 
@@ -81,6 +99,47 @@ async def while_connected(request: Request, work: Awaitable[Result]) -> Result:
             watcher.cancel()
             await asyncio.wait({task, watcher}, timeout=0.05)
         await asyncio.gather(task, watcher, return_exceptions=True)
+
+
+class SlowAnswer:
+    """A JSON answer that may take minutes.
+
+    Some clients and proxies give up after 60 s without a byte. JSON may begin with white space: so after ``patience_s``
+    the head is sent and then a line break now and then. A failure before that has its own status, one after it is
+    told in the body.
+    """
+
+    def __init__(self, work: Awaitable[dict[str, Any]], headers: dict[str, str], patience_s: float) -> None:
+        self._work = work
+        self._headers = headers
+        self._patience_s = patience_s
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        task = asyncio.ensure_future(self._work)
+        try:
+            await asyncio.wait({task}, timeout=self._patience_s)
+            if task.done():
+                await JSONResponse(task.result(), headers=self._headers)(scope, receive, send)
+            else:
+                await self._send_slowly(task, send)
+        except ClientDisconnect:
+            return
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _send_slowly(self, task: asyncio.Future[dict[str, Any]], send: Any) -> None:
+        blank = JSONResponse(None, headers=self._headers)
+        headers = [(name, value) for name, value in blank.raw_headers if name != b"content-length"]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        while not task.done():
+            await send({"type": "http.response.body", "body": b"\n", "more_body": True})
+            await asyncio.wait({task}, timeout=self._patience_s)
+        try:
+            answer = task.result()
+        except ApiError as error:
+            answer = error.body()
+        await send({"type": "http.response.body", "body": JSONResponse(answer).body})
 
 
 class EventStream:

@@ -1,4 +1,4 @@
-/** The server's HTTP interface as the page uses it; documented at the top of server/app.py. */
+/** The server's HTTP interface as the page uses it; documented in docs/api.md and at the top of server/app.py. */
 
 import { preferences } from "./preferences.js";
 
@@ -46,9 +46,10 @@ async function errorOf(response) {
   );
 }
 
-/** Return the words of an OpenAI-style error object. */
+/** Return the words of an OpenAI-style error object; our own have a Chinese line and then English. */
 function wordsOf(error) {
-  return error.x_oneclick?.message ?? error.message ?? null;
+  const [zh, ...en] = (error.message ?? "").split("\n");
+  return en.length ? { zh, en: en.join("\n") } : error.message ?? null;
 }
 
 /** Return the server's /status; an AbortError when it takes longer than `withinMs`: a busy PC may just be slow. */
@@ -103,7 +104,7 @@ export async function controlDownload(action, model) {
 export async function* streamAnswer(body, signal) {
   const response = await request("/v1/chat/completions", {
     method: "POST",
-    headers: headers({ "Content-Type": "application/json" }),
+    headers: headers({ "Content-Type": "application/json", "X-OneClick-Progress": "1" }),
     body: JSON.stringify(body),
     signal,
   });

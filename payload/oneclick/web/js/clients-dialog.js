@@ -27,6 +27,7 @@ function clients() {
       steps: [t("cherry1"), t("cherry2")],
       rows: [[t("rowHost"), `${host}/v1/`], [t("rowKey"), ANY_KEY], [t("rowModel"), model]],
     },
+    Ollama: { steps: [t("ollama1")], rows: [[t("rowHost"), host], [t("rowModel"), model]], note: t("ollamaNote") },
     curl: { steps: [t("curl1")], code: curl(host) },
     Python: { steps: [t("python1")], code: python(host, model) },
   };

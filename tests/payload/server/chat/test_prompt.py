@@ -14,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oneclick.server.api_errors import ApiError
+from oneclick.server.chat.body_text import decode, parse_json
 from oneclick.server.chat.prompt import Answers, Limits, Prompt, build_chat
-from oneclick.server.chat.request import parse_chat, parse_json
+from oneclick.server.chat.request import parse_chat
 from tests.payload.server.chat.test_text import TOKENIZER
 
 LIMITS = Limits(context=400, prompt=400, default_answer=100)
+WIDE = Limits(context=2000, prompt=2000, default_answer=100)
 
 
 def build(
@@ -110,7 +112,11 @@ def test_the_models_own_ids_are_used_for_its_answers() -> None:
     answers = Answers()
     ids = TOKENIZER._pieces.PieceToId(list("你好"))
     answers.remember("你好", ids)
-    prompt = build([{"role": "user", "content": "问"}, {"role": "assistant", "content": " 你好\n"}], answers)
+    prompt = build(
+        [{"role": "user", "content": "问"}, {"role": "assistant", "content": " 你好\n"}],
+        answers,
+        add_generation_prompt=True,
+    )
     assert prompt.ids[-len(ids) - 2 :] == [TOKENIZER.assistant, *ids, TOKENIZER.assistant]
 
 
@@ -121,10 +127,105 @@ def test_only_recent_answers_are_remembered() -> None:
     assert [answers.find(str(number)) for number in range(5)] == [None, None, (2,), (3,), (4,)]
 
 
-def test_asking_for_json_adds_a_hint() -> None:
-    messages = [{"role": "user", "content": "hi"}]
-    plain, hinted = build(messages), build(messages, response_format={"type": "json_object"})
-    assert len(hinted.ids) > len(plain.ids) + 10
+def test_a_long_max_tokens_shortens_no_conversation() -> None:
+    limits = Limits(context=1000, prompt=1000, default_answer=100)
+    messages = [message for number in range(7) for message in turn(number)] + [{"role": "user", "content": "好"}]
+    length = len(build(messages, limits=WIDE).ids)
+    assert 750 < length < 938
+    for wanted in (300, 5000, 10**9):
+        prompt = build(messages, limits=limits, max_tokens=wanted)
+        assert (prompt.dropped_messages, prompt.max_new) == (0, min(wanted, 1000 - length))
+
+
+def test_a_later_system_message_goes_with_its_turn() -> None:
+    late = {"role": "system", "content": "现在 只用 中文"}
+    turns = [message for number in range(9) for message in (late, *turn(number))]
+    messages = [{"role": "system", "content": "系统"}, *turns[1:], late, {"role": "user", "content": "最新"}]
+    prompt = build(messages, limits=Limits(context=800, prompt=800, default_answer=100))
+    assert prompt.dropped_messages in range(2, 26, 3)
+    assert prompt.ids == build([messages[0], *messages[1 + prompt.dropped_messages :]], limits=WIDE).ids
+
+
+QUESTION = {"role": "user", "content": "问"}
+
+
+@pytest.mark.parametrize("content", ["答案是", [{"type": "text", "text": "答案是"}]])
+def test_a_last_message_of_the_assistant_is_continued(content: Any) -> None:
+    begun = build([QUESTION, {"role": "assistant", "content": content}])
+    assert begun.ids == build([QUESTION, {"role": "assistant", "content": content}], continue_final_message=True).ids
+    assert begun.ids[-1] != TOKENIZER.assistant
+    assert begun.begun
+    for opposite in ({"continue_final_message": False}, {"add_generation_prompt": True}):
+        closed = build([QUESTION, {"role": "assistant", "content": content}], **opposite)
+        assert closed.ids == [*begun.ids, TOKENIZER.assistant]
+
+
+@pytest.mark.parametrize("content", ["", None, [], " \n"])
+def test_an_empty_bubble_for_the_answer_is_no_message(content: Any) -> None:
+    assert build([QUESTION, {"role": "assistant", "content": content}]).ids == build([QUESTION]).ids
+
+
+PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
+FUNCTION = {"name": "get_weather", "description": "天气", "parameters": PARAMETERS}
+WRAPPED = [{"type": "function", "function": FUNCTION}]
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [
+        [FUNCTION],
+        FUNCTION,
+        {"get_weather": {"description": "天气", "parameters": PARAMETERS}},
+        {"get_weather": FUNCTION},
+        [None, {"type": "function", **FUNCTION}],
+    ],
+)
+def test_tools_are_taken_as_chatglm3s_demos_send_them(tools: Any) -> None:
+    assert build([QUESTION], tools=tools, limits=WIDE).ids == build([QUESTION], tools=WRAPPED, limits=WIDE).ids
+
+
+def test_the_demos_params_reach_the_model() -> None:
+    params = [{"name": "city", "description": "城市", "type": "str", "required": True}]
+    request = parse_chat({"messages": [QUESTION], "tools": {"f": {"name": "f", "params": params}}})
+    assert request.tools == ({"name": "f", "params": params},)
+
+
+def test_tools_in_a_system_message_are_tools() -> None:
+    said = "Answer the following questions as best as you can. You have access to the following tools:"
+    for content in ("", said, said + "\n"):
+        system = {"role": "system", "content": content, "tools": [FUNCTION]}
+        assert build([system, QUESTION], limits=WIDE).ids == build([QUESTION], tools=WRAPPED, limits=WIDE).ids
+
+
+CODE = "```python\ntool_call(city='北京')\n```"
+CALL = {"name": "get_weather", "arguments": '{"city": "北京"}'}
+
+
+@pytest.mark.parametrize("content", [f"get_weather\n{CODE}", f"get_weather\n {CODE}", CODE, f"\n{CODE}\n"])
+@pytest.mark.parametrize("calls", [{"tool_calls": [{"id": "1", "function": CALL}]}, {"function_call": CALL}])
+def test_a_call_that_is_in_the_text_too_is_read_once(content: str, calls: dict[str, Any]) -> None:
+    result = {"role": "tool", "content": "晴"}
+    once = build([QUESTION, {"role": "assistant", "content": None, **calls}, result], tools=WRAPPED, limits=WIDE)
+    both = build([QUESTION, {"role": "assistant", "content": content, **calls}, result], tools=WRAPPED, limits=WIDE)
+    assert both.ids == once.ids
+
+
+@pytest.mark.parametrize(
+    "message", [{"content": f"get_weather\n{CODE}"}, {"content": CODE, "metadata": "get_weather"}], ids=["text", "demo"]
+)
+def test_a_call_in_the_history_has_the_tools_name_in_its_head(message: dict[str, str]) -> None:
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": CALL}]}
+    result = {"role": "observation", "content": "晴"}
+    assert (
+        build([QUESTION, {"role": "assistant", **message}, result], tools=WRAPPED, limits=WIDE).ids
+        == build([QUESTION, call, result], tools=WRAPPED, limits=WIDE).ids
+    )
+
+
+def test_words_and_a_call_in_one_message_are_both_kept() -> None:
+    calls = {"tool_calls": [{"id": "1", "function": CALL}]}
+    both = build([QUESTION, {"role": "assistant", "content": "我查一下", **calls}], tools=WRAPPED, limits=WIDE)
+    assert both.ids.count(TOKENIZER.assistant) == 3
 
 
 messages_strategy = st.lists(
@@ -159,7 +260,17 @@ json_like = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
-FIELDS = ["messages", "tools", "functions", "stop", "temperature", "max_tokens", "stream_options", "response_format"]
+FIELDS = [
+    "messages",
+    "tools",
+    "functions",
+    "tool_choice",
+    "stop",
+    "temperature",
+    "max_tokens",
+    "stream_options",
+    "response_format",
+]
 
 
 def status_of(parse: Callable[[], object]) -> int:
@@ -180,4 +291,4 @@ def test_whatever_is_sent_is_a_request_or_a_400(body: dict[str, Any]) -> None:
 
 @given(st.binary(max_size=80))
 def test_bytes_that_are_no_json_are_a_400(body: bytes) -> None:
-    assert status_of(lambda: parse_json(body)) in (200, 400)
+    assert status_of(lambda: parse_json(decode(body, ""))) in (200, 400)

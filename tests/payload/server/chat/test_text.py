@@ -38,6 +38,7 @@ def test_text_that_was_encoded_reads_the_same(text: str) -> None:
 def test_characters_split_into_bytes_come_out_whole(text: str) -> None:
     stream = TextStream(TOKENIZER, strip_start=False)
     parts = [stream.feed(token) for token in [300, *bytes_of(text)]]
+    parts.append(stream.finish())
     assert all("\ufffd" not in part or "\ufffd" in text for part in parts)
     assert "".join(parts).endswith(text)
 
@@ -80,6 +81,19 @@ def test_text_that_only_begins_like_a_stop_string_is_held_and_then_given() -> No
     assert stream.finish() == "ST"
 
 
+def test_the_place_of_the_training_date_is_filled() -> None:
+    stream = TextStream(TOKENIZER, strip_start=False)
+    assert "".join(map(stream.feed, bytes_of("到[[训练时间"))) == "到"
+    assert "".join(map(stream.feed, bytes_of("]]为止[[训练时间]]"))) == "2023年为止2023年"
+    assert read(bytes_of("[[训练]]"))[0] == "[[训练]]"
+    assert read(bytes_of("[[训练时间"))[0] == "[[训练时间"
+
+
+def test_hundreds_of_stop_strings_cost_nothing() -> None:
+    stops = tuple(f"{letter}{number}" for letter in "xyz" for number in range(400))
+    assert read(bytes_of("天气y399好"), stops)[0] == "天气"
+
+
 alphabet = st.text("ab好", max_size=24)
 
 
@@ -106,7 +120,7 @@ def test_every_single_token_reads_as_sentencepiece_reads_it() -> None:
         expected = TOKENIZER._pieces.DecodeIds([300, token])[len(TOKENIZER._pieces.DecodeIds([300])) :]
         stream = TextStream(TOKENIZER, strip_start=False)
         stream.feed(300)
-        assert stream.feed(token) == expected, token
+        assert stream.feed(token) + stream.finish() == expected, token
 
 
 def test_long_answers_are_read_in_linear_time() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import example, given
@@ -10,10 +11,10 @@ from hypothesis import strategies as st
 
 from oneclick.server.chat.answer import AnswerReader
 from oneclick.server.chat.request import ToolCall
-from oneclick.server.chat.tools import call_text, parse_call, system_text
+from oneclick.server.chat.tools import call_text, parameter_names, parse_call, system_text
 from tests.payload.server.chat.test_text import TOKENIZER, bytes_of
 
-NAMES = ("get_weather", "search")
+NAMES: dict[str, Sequence[str]] = {"get_weather": ("location", "days"), "search": ()}
 
 
 def call(inside: str, name: str = "get_weather") -> str:
@@ -29,6 +30,28 @@ def call(inside: str, name: str = "get_weather") -> str:
         ("", {}),
         ("**{'a b': 1}", {"a b": 1}),
         ('text="""two\nlines"""', {"text": "two\nlines"}),
+        ("location='北京',", {"location": "北京"}),
+        # What the model knows from JSON, from Chinese and from nowhere.
+        ("a=true, b=false, c=null, d=none", {"a": True, "b": False, "c": None, "d": None}),
+        ("location=“北京”，days=3", {"location": "北京", "days": 3}),
+        ("location=‘北京’", {"location": "北京"}),
+        ("location＝'北京'", {"location": "北京"}),
+        ("location='第一行\n第二行'", {"location": "第一行\n第二行"}),
+        ("location=北京", {"location": "北京"}),
+        ("location=New York, days=3", {"location": "New York", "days": 3}),
+        ("date=2024-01-31", {"date": "2024-01-31"}),
+        ("path=a/b.txt", {"path": "a/b.txt"}),
+        ("'北京', 3", {"location": "北京", "days": 3}),
+        ("北京", {"location": "北京"}),
+        ("'北京', days=3", {"location": "北京", "days": 3}),
+        ('{"location": "北京", "days": 3}', {"location": "北京", "days": 3}),
+        ('"location": "北京"', {"location": "北京"}),
+        ("location: '北京'", {"location": "北京"}),
+        ("a=[北京, 上海], b={'x': true,}, c=(1, 2)", {"a": ["北京", "上海"], "b": {"x": True}, "c": [1, 2]}),
+        ("a='it\\'s \\u4f60 \\x41 \\d \\n'", {"a": "it's 你 A \\d \n"}),
+        ("a='one' 'two'", {"a": "onetwo"}),
+        ("a=+5, b=.5, c=1., d=0x10, e=007, f=1e3", {"a": 5, "b": 0.5, "c": 1.0, "d": 16, "e": 7, "f": 1000.0}),
+        ("a='```'", {"a": "```"}),
     ],
 )
 def test_a_call_becomes_json(inside: str, arguments: dict[str, object]) -> None:
@@ -44,13 +67,22 @@ def test_a_call_becomes_json(inside: str, arguments: dict[str, object]) -> None:
         "我来查一下天气。",
         "get_weather",
         call("location=__import__('os').system('echo hacked')"),
-        call("'positional'"),
+        call("'one', 2, 'too many'"),
         call("a=open('x')"),
         call("a=1+2j"),
         call("a={1, 2}"),
         call("a=b'bytes'"),
         call("a=(lambda: 1)()"),
-        call("a=x"),
+        call("a=x(1)"),
+        call("a=1*2"),
+        call("a=x + y"),
+        call("a=x == y"),
+        call("a=f'{x}'"),
+        call("a='cut"),
+        call("a='\\U00110000'"),
+        call("a=1, b"),
+        call("a=" + "[" * 100_000),
+        call("a='" + "x" * 30_000 + "'"),
         call("a=[y for y in (1,)]"),
         call("**{1: 2}"),
         call("a=" + "(" * 500 + ")" * 500),
@@ -64,6 +96,44 @@ def test_a_call_becomes_json(inside: str, arguments: dict[str, object]) -> None:
 )
 def test_everything_else_is_text(text: str) -> None:
     assert parse_call(text, NAMES) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "get_weather\n ```python\ntool_call(location='北京')\n```",
+        "get_weather\n```\ntool_call(location='北京')\n```",
+        "get_weather\n```python\ntool_call(location='北京')",
+        "get_weather\n```python\ntool_call(location='北京')```",
+        'get_weather\n```json\n{"location": "北京"}\n```',
+        "get_weather\ntool_call(location='北京')",
+        "get_weather\nget_weather(location='北京')",
+        "get_weather\n```python\ntool_call(location='北京');\n```\n好的，正在查询。",
+        "get_weather\n```python\n# 查询\ntool_call(\n    location='北京',\n)\n```",
+        "get_weather\n好的\n```python\ntool_call（location='北京'）\n```",
+    ],
+)
+def test_a_call_is_found_however_it_is_fenced(text: str) -> None:
+    assert parse_call(text, NAMES) == ToolCall("get_weather", '{"location": "北京"}')
+
+
+def test_half_a_character_in_a_call_becomes_a_whole_one() -> None:
+    read = parse_call(call(r"a='\ud83d'"), NAMES)
+    assert read == ToolCall("get_weather", '{"a": "\ufffd"}')
+
+
+@given(st.text(alphabet="tool_call()=,'\"“”[]{}:#\\*-1.e true`\n北", max_size=60))
+def test_any_words_are_a_call_or_text(inside: str) -> None:
+    parse_call(f"search\n{inside}", NAMES)
+
+
+def test_the_names_of_parameters_come_from_either_form() -> None:
+    functions = [
+        {"name": "a", "parameters": {"type": "object", "properties": {"x": {}, "y": {}}}},
+        {"name": "b", "params": [{"name": "z"}, 5, {}]},
+        {"name": "c", "parameters": {"properties": 5}},
+    ]
+    assert parameter_names(functions) == {"a": ("x", "y"), "b": ("z",), "c": ()}
 
 
 json_values = st.recursive(
@@ -97,7 +167,7 @@ def test_the_system_message_lists_the_functions_after_the_clients_own_words() ->
     assert json.loads(text[text.index("[") :]) == [{"name": "search", "description": "找"}]
 
 
-def read(text: str, names: tuple[str, ...] = NAMES) -> tuple[list[str], AnswerReader]:
+def read(text: str, names: Mapping[str, Sequence[str]] = NAMES) -> tuple[list[str], AnswerReader]:
     reader = AnswerReader(TOKENIZER, (), names)
     shown = [reader.feed(token) for token in [300, *bytes_of("")] if False]
     for part in text.split("<|assistant|>"):
@@ -131,7 +201,7 @@ def test_words_before_a_call_are_text() -> None:
 
 
 def test_a_call_that_cannot_be_read_is_shown_as_text() -> None:
-    text = call("a=1", "search")[:-8]
+    text = call("a='1", "search")[:-8]
     shown, reader = read(text)
     assert "".join(shown) == text
     assert reader.calls == []
@@ -145,6 +215,6 @@ def test_text_that_begins_like_a_tools_name_is_shown() -> None:
 
 
 def test_without_tools_a_call_is_just_text() -> None:
-    shown, reader = read(call("a=1", "search"), ())
+    shown, reader = read(call("a=1", "search"), {})
     assert "".join(shown) == call("a=1", "search")
     assert reader.calls == []

@@ -65,7 +65,7 @@ def test_both_loopback_addresses_are_served() -> None:
 def test_the_page_is_there_before_any_model(start_server: StartServer) -> None:
     server = start_server(None)
     assert requests.get(server.url + "/", timeout=10).status_code == 200
-    assert requests.get(server.url + "/v1/models", timeout=10).json()["data"][0]["id"] == "gpt-3.5-turbo"
+    assert requests.get(server.url + "/v1/models", timeout=10).json()["data"][0]["id"] == "chatglm3-6b"
     health = requests.get(server.url + "/health", timeout=10)
     assert (health.status_code, health.json()["error"]["message"]) == (503, "Loading model")
 

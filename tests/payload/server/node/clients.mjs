@@ -3,6 +3,7 @@
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { generateText, jsonSchema, streamText, tool } from "ai";
+import { Ollama } from "ollama";
 import OpenAI from "openai";
 
 const [base, toolBase] = process.argv.slice(2);
@@ -38,6 +39,7 @@ const quiet = { onError() {}, maxRetries: 0 };
 const tools = { f: tool({ description: "a function", inputSchema: jsonSchema(parameters) }) };
 const providers = {
   openai: (url) => createOpenAI({ baseURL: `${url}/v1`, apiKey: "any" }).chat("gpt-3.5-turbo"),
+  responses: (url) => createOpenAI({ baseURL: `${url}/v1`, apiKey: "any" })("gpt-3.5-turbo"),
   compatible: (url) => createOpenAICompatible({ name: "local", baseURL: `${url}/v1` }).chatModel("chatglm3-6b"),
 };
 
@@ -116,5 +118,29 @@ await note("node abort", async () => {
   for await (const chunk of stream) if (chunk.choices.length && ++seen === 4) stream.controller.abort();
   return seen;
 });
+
+await note("node response", async () => (await client.responses.create({ model: "gpt-4o", input: "Hi", temperature: 0, max_output_tokens: 12 })).output_text);
+await note("node response stream", async () => {
+  let text = "";
+  for await (const event of await client.responses.create({ model: "gpt-4o", input: "Hi", temperature: 0, max_output_tokens: 12, stream: true })) {
+    if (event.type === "response.output_text.delta") text += event.delta;
+  }
+  return text;
+});
+
+const ollama = new Ollama({ host: base });
+const asked = { model: "chatglm3-6b", messages: [hello], options: { temperature: 0, num_predict: 12 } };
+await note("ollama list", async () => (await ollama.list()).models.map((model) => model.name));
+await note("ollama whole", async () => (await ollama.chat(asked)).message.content);
+await note("ollama text", async () => {
+  let text = "";
+  for await (const part of await ollama.chat({ ...asked, stream: true })) text += part.message.content;
+  return text;
+});
+await note("ollama tools", async () => {
+  const answer = await new Ollama({ host: toolBase }).chat({ ...asked, options: { temperature: 0 }, tools: listed });
+  return answer.message.tool_calls.map((call) => call.function);
+});
+await note("ollama embed", async () => ollama.embed({ model: "chatglm3-6b", input: "Hi" }));
 
 console.log(JSON.stringify(results));
