@@ -132,6 +132,7 @@ def test_a_client_that_does_not_go_on_is_let_go(live: Live, text: bytes) -> None
 def test_a_client_that_reads_nothing_is_let_go(live: Live) -> None:
     ask = b"GET /js/words-zh.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     with live.connect() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         connection.sendall(ask * 400)
         poll = select.poll()
         poll.register(connection, select.POLLHUP)
