@@ -65,6 +65,10 @@ class ApiError(Exception):
             }
         }
 
+    def ollama_body(self) -> dict[str, Any]:
+        """Return the JSON body as Ollama's clients read it: the words alone."""
+        return {"error": self.body()["error"]["message"]}
+
 
 def unavailable(key: str, code: str, **values: Any) -> ApiError:
     """Return a 503 that passes by itself."""

@@ -163,6 +163,12 @@ def test_other_addresses_name_what_to_use(our_server: LiveServer, path: str) -> 
     assert "/v1/chat/completions" in response.json()["error"]
 
 
+def test_who_may_not_ask_reads_why(our_server: LiveServer) -> None:
+    response = our_server.post("/api/chat", {"messages": HELLO}, headers={"Origin": "https://example.com"})
+    assert response.status_code == 403
+    assert "https://example.com" in response.json()["error"]
+
+
 def test_an_unknown_model_is_not_shown(our_server: LiveServer) -> None:
     response = our_server.post("/api/show", {"model": "llama3"})
     assert response.status_code == 404

@@ -102,7 +102,7 @@ class Gate:
             self._check_key(scope, headers)
         except ApiError as error:
             log.info("%s: %d %s", request_id, error.status, error.code)
-            await error_response(error)(scope, receive, send_with_extra)
+            await error_response(error, scope["path"])(scope, receive, send_with_extra)
             return
         await self._app(scope, receive, send_with_extra)
 
@@ -262,9 +262,7 @@ def _on_error(request: Request, error: Exception) -> Response:
         error = broken("server.bug", "internal_error", request_id=request_id)
     elif error.status >= 500:
         log.info("%s: %d %s", request.scope.get("oneclick.request_id"), error.status, error.code)
-    if request.scope["path"].startswith("/api/"):
-        return JSONResponse(ollama.error_body(error), status_code=error.status, headers=error.headers)
-    return error_response(error)
+    return error_response(error, request.scope["path"])
 
 
 def _no_route(request: Request, error: NoRoute) -> ApiError:

@@ -126,7 +126,7 @@ class Answer:
                         yield _line(self._with_calls(self._object(""), piece))
                     yield _line(self.last("", End(piece.reason, piece.usage, piece.timings)))
         except ApiError as error:
-            yield _line(error_body(error))
+            yield _line(error.ollama_body())
         finally:
             await pieces.aclose()  # type: ignore[attr-defined]
             order.cancel()
@@ -208,11 +208,6 @@ async def show(runtime: Runtime, request: Request, body: JsonObject) -> Response
             "capabilities": ["completion", "tools"],
         }
     )
-
-
-def error_body(error: ApiError) -> dict[str, Any]:
-    """Return an error as Ollama's clients read it."""
-    return {"error": error.body()["error"]["message"]}
 
 
 def _entry(runtime: Runtime) -> dict[str, Any]:

@@ -46,12 +46,13 @@ async def read_json(request: Request) -> JsonObject:
     return value
 
 
-def error_response(error: ApiError) -> Response:
-    """Return ``error`` as the answer; the connection of a body nobody read is closed."""
+def error_response(error: ApiError, path: str) -> Response:
+    """Return ``error`` as the clients of ``path`` read it; the connection of a body nobody read is closed."""
     headers = dict(error.headers)
     if error.status in (403, 413):
         headers["connection"] = "close"
-    return JSONResponse(error.body(), status_code=error.status, headers=headers)
+    body = error.ollama_body() if path.startswith("/api/") else error.body()
+    return JSONResponse(body, status_code=error.status, headers=headers)
 
 
 def event(data: dict[str, Any]) -> bytes:
