@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Callable, Sequence
 
 from oneclick.pc.machine import Cpu
+from oneclick.remembered import Remembered
 from oneclick.settings import THREADS_AUTO
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,34 @@ def best_threads(seconds: dict[int, float]) -> int:
         if seconds[threads] < seconds[best] * CLEARLY_FASTER:
             best = threads
     return best
+
+
+def choose_threads(
+    setting: str | int,
+    cpu: Cpu,
+    engine: tuple[Path, Path, Sequence[Path]],
+    subject: str,
+    remembered: Remembered,
+    before_measuring: Callable[[], None],
+    stopped: Callable[[], bool],
+) -> int:
+    """Return the number of threads: as set, one per core, or measured once and remembered under ``subject``.
+
+    ``engine``: model file, folder of the engine, folders of its DLLs.
+    """
+    threads = fixed_threads(setting, cpu)
+    if threads is not None:
+        return threads
+    known = remembered.get("threads", subject)
+    if isinstance(known, int):
+        return known
+    before_measuring()
+    seconds = measure(*engine, threads_to_try(cpu), stopped)
+    if not seconds:
+        return default_threads(cpu)
+    logger.info("seconds per token by threads: %s", seconds)
+    remembered.put("threads", subject, best_threads(seconds))
+    return best_threads(seconds)
 
 
 def measure(

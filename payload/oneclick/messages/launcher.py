@@ -13,6 +13,10 @@ TABLE: Table = {
     "step": ("[{number}/{total}] {what}", "[{number}/{total}] {what}"),
     # 1. the port
     "port_ours": ("端口　{url}", "Port      {url}"),
+    "ipv6_taken": (
+        "另一个程序占用了 [::1]:{port}：写 localhost 的程序可能会连到它那里。请一律填写 {url}",
+        "Another program has [::1]:{port}; what is sent to localhost may reach it. Write {url} everywhere.",
+    ),
     "port_other": (
         "端口　{url}\n      注意：{wanted} 已被占用（{owner}），改用了 {port}。Chatbox 里也要改成这个地址。",
         "Port      {url}\n      Note: {wanted} is taken ({owner}), using {port}. Change the address in Chatbox, too.",

@@ -16,6 +16,10 @@ TABLE: Table = {
     ),
     "closing": ("程序正在关闭。", "The program is being closed."),
     "model_changed": ("模型已更换，请重新发送。", "The model was changed. Please send your message again."),
+    "worker_hung": (
+        "引擎很久没有反应，已经重新启动。",
+        "The engine did not answer for a long time and was started anew.",
+    ),
     "worker_died": (
         "模型进程意外退出，正在自动重新启动，请重新发送。原因：{chinese}",
         "The model process ended unexpectedly and is being restarted; please send your message again. Why: {english}",

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from oneclick.server.runtime import Done
+from oneclick.server.events import Done
 
 
 @dataclass

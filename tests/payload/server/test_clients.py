@@ -211,7 +211,7 @@ def test_openai_node_sees_the_refusal_of_an_image(node: dict[str, Any]) -> None:
 def test_aborts_of_the_javascript_clients_left_nothing(node: dict[str, Any], server: LiveServer) -> None:
     assert node
     assert server.answer([{"role": "user", "content": "Hi"}], max_tokens=2)["choices"]
-    assert server.runtime.queue_length() == 0
+    assert len(server.runtime.queue) == 0
 
 
 def test_the_document_names_the_versions_that_run() -> None:

@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from oneclick.engine.exit_codes import explain
-from oneclick.server.runtime import CRASH_LIMIT
+from oneclick.server.supervisor import CRASH_LIMIT
 from tests.payload.conftest import LiveServer, StartServer, standing_still, wait_for
 
 HELLO = [{"role": "user", "content": "你好"}]
@@ -105,7 +105,7 @@ def test_a_worker_killed_during_a_plain_request_is_a_503_that_may_be_repeated(
     assert pid is not None
     with ThreadPoolExecutor(1) as pool, standing_still(pid):
         answer = pool.submit(server.chat, max_tokens=8000, temperature=0)
-        wait_for(lambda: server.runtime.busy)
+        wait_for(lambda: server.runtime.queue.busy)
         os.kill(pid, signal.SIGSEGV)
         os.kill(pid, signal.SIGCONT)  # a process that stands still does not see the other signal
         response = answer.result()
@@ -165,8 +165,8 @@ def test_health_answers_at_once_while_the_engine_computes(
     taken_s: list[float] = []
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(server.post, "/v1/chat/completions", body)
-        wait_for(lambda: server.runtime.busy)
-        while server.runtime.busy:
+        wait_for(lambda: server.runtime.queue.busy)
+        while server.runtime.queue.busy:
             began = time.monotonic()
             assert requests.get(server.url + "/health", timeout=60).status_code == 200
             taken_s.append(time.monotonic() - began)

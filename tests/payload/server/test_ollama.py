@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -192,8 +194,8 @@ def test_a_failure_in_a_stream_is_a_line(our_server: LiveServer) -> None:
     with requests.post(our_server.url + "/api/chat", json=body, stream=True, timeout=60) as response:
         came = response.iter_lines()
         next(came)
-        assert our_server.runtime._worker is not None
-        our_server.runtime._worker.kill()
+        assert our_server.runtime.worker_pid is not None
+        os.kill(our_server.runtime.worker_pid, signal.SIGKILL)
         *_, last = came
     assert set(json.loads(last)) == {"error"}
     our_server.wait_ready()

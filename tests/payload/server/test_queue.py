@@ -59,7 +59,7 @@ def read_until(connection: socket.socket, mark: bytes) -> bytes:
 
 
 def idle(server: LiveServer) -> bool:
-    return not server.runtime.busy and server.runtime.queue_length() == 0
+    return not server.runtime.queue.busy and len(server.runtime.queue) == 0
 
 
 def test_streams_and_plain_requests_at_once_equal_their_sequential_answers(slow: LiveServer) -> None:
@@ -83,7 +83,7 @@ def test_waiting_streams_get_headers_at_once_and_hear_their_position(slow: LiveS
     with contextlib.ExitStack() as stack:
         with standing_still(slow.runtime.worker_pid):
             first = stack.enter_context(open_request(slow, {"messages": question(1), **ENDLESS}))
-            wait_for(lambda: slow.runtime.busy)
+            wait_for(lambda: slow.runtime.queue.busy)
             waiting = []
             for number in range(3):
                 body = {"messages": question(number), "max_tokens": 2, "stream": True}
@@ -114,10 +114,10 @@ def test_requests_are_answered_in_the_order_they_came(slow: LiveServer, caplog: 
         standing_still(slow.runtime.worker_pid),
         open_request(slow, {"messages": question(0), **ENDLESS}),
     ):
-        wait_for(lambda: slow.runtime.busy)
+        wait_for(lambda: slow.runtime.queue.busy)
         for number in range(5):
             pool.submit(ask, number)
-            wait_for(lambda expected=number + 1: slow.runtime.queue_length() == expected)  # type: ignore[misc]
+            wait_for(lambda expected=number + 1: len(slow.runtime.queue) == expected)  # type: ignore[misc]
     # The server's log: here threads that got their answers may overtake each other.
     answered = [record.args[0] for record in caplog.records if "queue" in record.msg and isinstance(record.args, tuple)]
     assert answered[-5:] == [came[number] for number in range(5)]
@@ -129,7 +129,7 @@ def test_a_full_queue_is_a_503_that_may_be_repeated(slow: LiveServer, monkeypatc
     with standing_still(slow.runtime.worker_pid), contextlib.ExitStack() as stack:
         for _ in range(limit + 1):
             stack.enter_context(open_request(slow, {"messages": question(0), **ENDLESS}))
-        wait_for(lambda: slow.runtime.queue_length() == limit)
+        wait_for(lambda: len(slow.runtime.queue) == limit)
         response = slow.chat()
         assert (response.status_code, response.json()["error"]["code"]) == (503, "queue_full")
         assert response.headers["retry-after"] == "8"
@@ -140,11 +140,11 @@ def test_a_full_queue_is_a_503_that_may_be_repeated(slow: LiveServer, monkeypatc
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_the_queue_is_forgotten_before_its_turn(slow: LiveServer, stream: bool) -> None:
     with standing_still(slow.runtime.worker_pid), open_request(slow, {"messages": question(1), **ENDLESS}):
-        wait_for(lambda: slow.runtime.busy)
+        wait_for(lambda: slow.runtime.queue.busy)
         with open_request(slow, {"messages": question(2), **ENDLESS, "stream": stream}):
-            wait_for(lambda: slow.runtime.queue_length() == 1)
-        wait_for(lambda: slow.runtime.queue_length() == 0)
-        assert slow.runtime.busy
+            wait_for(lambda: len(slow.runtime.queue) == 1)
+        wait_for(lambda: len(slow.runtime.queue) == 0)
+        assert slow.runtime.queue.busy
     wait_for(lambda: idle(slow))
 
 
@@ -154,7 +154,7 @@ def test_a_client_that_leaves_in_the_middle_frees_the_worker(slow: LiveServer, s
     with open_request(slow, {"messages": question(3), **ENDLESS, "stream": stream}) as connection:
         if stream:
             read_until(connection, b'"content":"\\u')
-        wait_for(lambda: slow.runtime.busy)
+        wait_for(lambda: slow.runtime.queue.busy)
     wait_for(lambda: idle(slow))
     assert slow.runtime.metrics.cancelled == cancelled + 1
     assert slow.runtime.metrics.generated_tokens < generated + ENDLESS["max_tokens"]
@@ -181,13 +181,13 @@ def test_the_next_client_does_not_wait_long_for_a_prompt_nobody_wants(
 ) -> None:
     # As released the engine evaluates a prompt in one call that nothing can interrupt. Standing still makes that call
     # last for ever.
-    monkeypatch.setattr("oneclick.server.runtime.CANCEL_PATIENCE_S", 0.2)
+    monkeypatch.setattr("oneclick.server.queue.CANCEL_PATIENCE_S", 0.2)
     server = start_server(models("small"), released_engine)
     pid = server.runtime.worker_pid
     message = {"role": "user", "content": "天" * 2000}
     with standing_still(server.runtime.worker_pid):
         with open_request(server, {"messages": [message], "max_tokens": 4, "stream": True}):
-            wait_for(lambda: server.runtime.busy)
+            wait_for(lambda: server.runtime.queue.busy)
         assert server.answer(question(5), max_tokens=2)["choices"]
     assert server.runtime.worker_pid not in (None, pid)
     assert server.runtime.status.get().phase == "ready"
@@ -264,7 +264,7 @@ def test_cancelling_one_of_several_answers_cancels_all(slow: LiveServer) -> None
     cancelled = slow.runtime.metrics.cancelled
     with open_request(slow, {"messages": question(3), **ENDLESS, "n": 3, "stream": True}) as connection:
         read_until(connection, b'"content":"\\u')
-        assert slow.runtime.queue_length() == 2
+        assert len(slow.runtime.queue) == 2
     wait_for(lambda: idle(slow))
     assert slow.runtime.metrics.cancelled == cancelled + 3
 
@@ -275,11 +275,11 @@ def test_cancelling_what_waits_leaves_the_running_one_alone(slow: LiveServer) ->
     with ThreadPoolExecutor(1) as pool:
         with standing_still(slow.runtime.worker_pid):
             running = pool.submit(slow.post, "/v1/chat/completions", body)
-            wait_for(lambda: slow.runtime.busy)
+            wait_for(lambda: slow.runtime.queue.busy)
             for _ in range(3):
                 with open_request(slow, {"messages": question(2), **ENDLESS}):
-                    wait_for(lambda: slow.runtime.queue_length() == 1)
-                wait_for(lambda: slow.runtime.queue_length() == 0)
+                    wait_for(lambda: len(slow.runtime.queue) == 1)
+                wait_for(lambda: len(slow.runtime.queue) == 0)
         assert running.result().json()["choices"] == expected
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +158,8 @@ def test_a_failure_in_a_stream_is_an_event(our_server: LiveServer) -> None:
     with requests.post(our_server.url + "/v1/responses", json=body, stream=True, timeout=60) as response:
         lines = response.iter_lines()
         next(line for line in lines if b"output_text.delta" in line)
-        assert our_server.runtime._worker is not None
-        our_server.runtime._worker.kill()
+        assert our_server.runtime.worker_pid is not None
+        os.kill(our_server.runtime.worker_pid, signal.SIGKILL)
         rest = [line for line in lines if line.startswith(b"event: ")]
     assert rest[-2:] == [b"event: error", b"event: response.failed"]
     our_server.wait_ready()

@@ -197,7 +197,7 @@ def _health(runtime: Runtime, request: Request) -> Response:
         "status": words.get(snapshot.phase, "loading"),
         "phase": snapshot.phase,
         "progress": snapshot.progress,
-        "queue": {"running": int(runtime.busy), "waiting": runtime.queue_length()},
+        "queue": {"running": int(runtime.queue.busy), "waiting": len(runtime.queue)},
         "name": "chatglm3-oneclick",
     }
     if ready:
@@ -228,7 +228,7 @@ def _status(runtime: Runtime, request: Request) -> Response:
 
 def _metrics(runtime: Runtime, request: Request) -> Response:
     ready = runtime.status.get().phase == "ready"
-    text = runtime.metrics.prometheus(ready, int(runtime.busy), runtime.queue_length())
+    text = runtime.metrics.prometheus(ready, int(runtime.queue.busy), len(runtime.queue))
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

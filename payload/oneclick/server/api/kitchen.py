@@ -15,9 +15,11 @@ from oneclick.server.chat.answer import AnswerReader, timings, usage
 from oneclick.server.chat.prompt import Prompt, build_chat, build_completion
 from oneclick.server.chat.request import ChatRequest, CompletionRequest, SamplingRequest, ToolCall
 from oneclick.server.chat.tools import parameter_names
+from oneclick.server.events import Done, Event, Failed, PromptProgress, Queued, Token
 from oneclick.server.http.asgi import Request
 from oneclick.server.http.streams import while_connected
-from oneclick.server.runtime import Done, Event, Failed, Job, PromptProgress, Queued, Runtime, Token
+from oneclick.server.queue import Job
+from oneclick.server.runtime import Runtime
 
 NEWS_EVERY_S = 0.25
 """Shortest time between two pieces of news about the prompt's progress."""
@@ -94,7 +96,7 @@ class Order:
     def cancel(self) -> None:
         """Take back what has not ended."""
         for job in self.jobs:
-            self.runtime.cancel(job)
+            self.runtime.queue.cancel(job)
 
     async def whole(self) -> list[tuple[str, End]]:
         """Return each choice's text and end; ClientDisconnect when the client goes away before."""
@@ -160,7 +162,7 @@ class Generation:
             return ""
         text = reader.feed(token)
         if reader.has_stopped():
-            self._runtime.stop_early(self._job)
+            self._runtime.queue.stop_early(self._job)
         return text
 
     def _news(self, happened: Event | None) -> News | None:

@@ -9,7 +9,7 @@ from oneclick.server.chat.request import ToolCall
 from oneclick.server.chat.text import TextStream
 from oneclick.server.chat.tokenizer import ChatTokenizer
 from oneclick.server.chat.tools import parse_call
-from oneclick.server.runtime import Done
+from oneclick.server.events import Done
 
 
 @dataclass

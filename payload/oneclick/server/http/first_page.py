@@ -62,6 +62,11 @@ class FirstPage:
         left, self._waiting, self._kept = self._waiting + self._kept, [], []
         return left
 
+    def close(self) -> None:
+        """Stop answering and let go of the connections that nobody took over."""
+        for connection in self.hand_over():
+            connection.close()
+
     def _serve(self) -> None:
         while not self._ended.is_set():
             try:

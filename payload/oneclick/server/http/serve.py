@@ -103,7 +103,7 @@ async def _serve(
         await asyncio.sleep(0.1)
     watch.cancel()
     runtime.closing = True
-    runtime.fail_all(unavailable("server.closing", "shutting_down"))
+    runtime.queue.fail_all(unavailable("server.closing", "shutting_down"))
     # The worker may be in a native call: stopping it takes up to a second, so not in this thread.
     ending = loop.run_in_executor(None, runtime.close)
     server.should_exit = True

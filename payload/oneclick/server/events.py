@@ -1,0 +1,67 @@
+"""What happens to a generation, from the worker to whoever asked for it: one union of plain frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Union
+
+from oneclick.server.api_errors import ApiError
+
+
+@dataclass(frozen=True)
+class Queued:
+    """The job waits; 1 is next."""
+
+    position: int
+
+
+@dataclass(frozen=True)
+class PromptProgress:
+    """The prompt is being evaluated."""
+
+    done: int
+    total: int
+    cached: int
+    """Tokens kept from the conversation before."""
+    left_s: float
+
+
+@dataclass(frozen=True)
+class Token:
+    """The next token of the answer."""
+
+    token: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """The job ended well: ``reason`` is stop, length or cancelled."""
+
+    reason: str
+    stop_token: int | None
+    prompt_tokens: int
+    cached_tokens: int
+    prompt_s: float
+    generated_tokens: int
+    generation_s: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job ended badly."""
+
+    error: ApiError
+
+
+Event = Union[Queued, PromptProgress, Token, Done, Failed]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The engine would not compute this job: ``reason`` in its own words."""
+
+    reason: str
+
+
+WorkerEvent = Union[PromptProgress, Token, Done, Refused]
+"""What the worker says about the job it has."""
