@@ -16,7 +16,7 @@ from bundle.contents.component import Provenance
 from bundle.contents.licences import collect_licenses
 from bundle.contents.manifest import write_manifest
 from bundle.contents.sbom import write_sbom
-from bundle.disk import DISK_TROUBLE, disk_named
+from bundle.disk import DISK_TROUBLE, disk_named, scratch_folder
 from bundle.engine.compile.build import build_engine
 from bundle.engine.request import LEVELS, EngineInfo, EngineRequest, required_files
 from bundle.engine.stage import stage_engine
@@ -26,7 +26,6 @@ from bundle.log import Log
 from bundle.paths import DOORS, HELP_FILE, SETTINGS_FILE
 from bundle.plan import ROOT, Plan
 from bundle.recipe.recipe import Model, Recipe
-from bundle.scratch import scratch_folder
 from bundle.stage.packages import stage_packages
 from bundle.stage.python import python_version, stage_python
 from bundle.stage.render import write_bat, write_text

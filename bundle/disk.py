@@ -1,11 +1,15 @@
-"""Trouble with the disk, in words."""
+"""The disk: trouble with it in words, and folders to work in that never stay behind."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
+import shutil
 from collections.abc import Container, Iterator
 from pathlib import Path
+
+import psutil
 
 from bundle.errors import StorageError
 
@@ -35,3 +39,21 @@ def disk_named(target: Path, do: str, *, only: Container[int | None] | None = No
         if error.filename and str(error.filename) != str(target):
             why += f": {error.filename}"
         raise StorageError(f"{target} cannot be written", why=why, do=do) from error
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """Give the folder ``<parent>/<prefix><process id>``, removed afterwards.
+
+    Those of processes that no longer run were left by a power cut or a kill; they are removed first.
+    """
+    for left in parent.glob(f"{prefix}*"):
+        pid = left.name.removeprefix(prefix)
+        if pid.isdecimal() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = parent / f"{prefix}{os.getpid()}"
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

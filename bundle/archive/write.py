@@ -26,9 +26,8 @@ from bundle.archive.readback import Meter, Progress, read_back
 from bundle.archive.sevenzip import PackedMember, PackedStream
 from bundle.archive.streams import Part, TreeFile, list_tree, plan_parts
 from bundle.archive.volumes import VolumeWriter, check_volume_size, existing_volumes
-from bundle.disk import disk_named
+from bundle.disk import disk_named, scratch_folder
 from bundle.errors import UsageError
-from bundle.scratch import scratch_folder
 
 ROOT_NAME = "ChatGLM3_cpp"
 _CHUNK = 1 << 20

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urljoin
 
 from bundle.log import human_bytes
+from bundle.release.files import Release, ReleaseFile
 from bundle.stage.render import render_text
-
-if TYPE_CHECKING:
-    from bundle.release.files import ReleaseFile
-    from bundle.release.release import Release
+from oneclick.download.hubs import source_of
 
 MEMORY_GB = 8
 """What the smallest model of the catalogue needs in practice; the launcher says it exactly for each PC."""
@@ -55,7 +53,5 @@ def _file(file: ReleaseFile, release: Release) -> dict[str, Any]:
 
 
 def _model(model: dict[str, Any]) -> dict[str, Any]:
-    from oneclick.download.hubs import source_of
-
     links = [(source["name"], source_of(source).address()) for source in model["sources"]]
     return {**model, "size": human_bytes(model["size_bytes"]), "links": links}

@@ -15,20 +15,17 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bundle.archive.members import read_members
 from bundle.check.verify import SUMS, verify_archive
 from bundle.contents import manifest as manifests
-from bundle.contents.manifest import Manifest
 from bundle.disk import disk_named
 from bundle.errors import AuditFailed, StorageError
 from bundle.recipe.recipe import Recipe
-from bundle.release.files import Patch, ReleaseFile
+from bundle.release.files import Release, ReleaseFile
 from bundle.release.finished_patch import describe_patch
-from bundle.release.notes import Notes, Words, write_notes
+from bundle.release.notes import Words, write_notes
 from bundle.release.page import render_page
 from bundle.release.previous import LATEST, Previous
 from bundle.release.sign import Signer, require_signer
@@ -39,26 +36,6 @@ BUNDLE_JSON = "bundle.json"
 SBOM = "sbom.cdx.json"
 NOTES = {"zh": "release-notes.zh.md", "en": "release-notes.en.md"}
 PAGE = "index.html"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Release:
-    """Everything the download page shows."""
-
-    recipe: Recipe
-    manifest: Manifest
-    bundle: dict[str, Any]
-    """Content of bundle.json."""
-    archive: tuple[ReleaseFile, ...]
-    """The file, or its volumes in order."""
-    patches: tuple[Patch, ...]
-    notes: Notes
-    content_bytes: int
-    """Size of the unpacked folder."""
-
-    @property
-    def download_bytes(self) -> int:
-        return sum(file.size_bytes for file in self.archive)
 
 
 def make_release(

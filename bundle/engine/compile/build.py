@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from bundle.disk import scratch_folder
 from bundle.engine.compile import tools as tools_module
 from bundle.engine.compile.pack import pack_wheel
 from bundle.engine.compile.source_patches import patch_files
@@ -24,7 +25,6 @@ from bundle.engine.request import (
     Log,
     required_files,
 )
-from bundle.scratch import scratch_folder
 from oneclick.files import patiently
 
 

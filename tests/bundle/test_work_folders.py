@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle.scratch import scratch_folder
+from bundle.disk import scratch_folder
 
 
 def test_a_folder_is_given_and_removed(tmp_path: Path) -> None:
