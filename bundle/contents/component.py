@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
-from bundle.archive.unpack import BadArchive, read_zip
+from bundle.archive.foreign import BadArchive, read_zip
 from bundle.errors import UsageError
 
 KINDS = ("python", "package", "engine", "library", "runtime", "web", "model", "payload")

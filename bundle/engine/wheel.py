@@ -15,7 +15,8 @@ from pathlib import Path
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from bundle.archive.unpack import BadArchive, unpack_zip
+from bundle.archive.foreign import BadArchive
+from bundle.archive.unpack import unpack_zip
 from bundle.engine.request import PACKAGE
 from bundle.errors import UsageError
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
@@ -19,15 +20,19 @@ from oneclick.download.rate import RateMeter
 from oneclick.download.transport import GONE, HICCUP, PATIENCE, Fault, open_range
 
 
+@dataclass(frozen=True)
+class Watch:
+    """Who looks on, may end it, and how long it may be silent."""
+
+    progress: Callable[[Progress], None] | None
+    cancel: threading.Event | None
+    tell: Callable[[Event], None]
+    timeouts: tuple[float, float]
+    """For connecting and for silence, in seconds."""
+
+
 def download_of_unknown_size(
-    file: RemoteFile,
-    target: Path,
-    lines: Lines,
-    progress: Callable[[Progress], None] | None,
-    cancel: threading.Event | None,
-    tell: Callable[[Event], None],
-    timeouts: tuple[float, float],
-    tuning: Tuning,
+    file: RemoteFile, target: Path, lines: Lines, watch: Watch, tuning: Tuning
 ) -> DownloadResult:
     """Fetch ``file`` from the first source that delivers the pinned digest; see ``engine.download``."""
     check_writable(target.parent)
@@ -37,7 +42,7 @@ def download_of_unknown_size(
     for number, source in enumerate(file.sources):
         for attempt_number in range(PATIENCE):
             try:
-                got = _stream(file, source, part, lines, progress, cancel, timeouts, tuning)
+                got = _stream(file, source, part, lines, watch, tuning)
             except Fault as fault:
                 attempts.append(fault.attempt(source.name))
                 if fault.weight > HICCUP:
@@ -56,23 +61,14 @@ def download_of_unknown_size(
             replace_patiently(part, target.with_name(target.name + ".bad"), 1.0)
             break
         if number + 1 < len(file.sources) and attempts:
-            tell(Event("next_source", file.sources[number + 1].name, attempts[-1], value=source.name))
+            watch.tell(Event("next_source", file.sources[number + 1].name, attempts[-1], value=source.name))
     part.unlink() if part.exists() else None
     if wrong:
         raise DigestDiffers(file.name, file.sha256, wrong, target.with_name(target.name + ".bad"), attempts)
     raise AllSourcesFailed(file.name, attempts)
 
 
-def _stream(
-    file: RemoteFile,
-    source: Source,
-    part: Path,
-    lines: Lines,
-    progress: Callable[[Progress], None] | None,
-    cancel: threading.Event | None,
-    timeouts: tuple[float, float],
-    tuning: Tuning,
-) -> str:
+def _stream(file: RemoteFile, source: Source, part: Path, lines: Lines, watch: Watch, tuning: Tuning) -> str:
     """Write what ``source`` sends to ``part`` and return its digest. Raises Fault, OSError, Cancelled."""
     digest, done, meter, reported = hashlib.sha256(), 0, RateMeter(tuning.slow_window_s), 0.0
     with open_range(
@@ -81,12 +77,12 @@ def _stream(
         0,
         None,
         size_bytes=None,
-        connect_timeout_s=timeouts[0],
-        idle_timeout_s=timeouts[1],
+        connect_timeout_s=watch.timeouts[0],
+        idle_timeout_s=watch.timeouts[1],
         html_is_wrong=not file.name.lower().endswith((".html", ".htm")),
     ) as body, part.open("wb") as out:
         while True:
-            if cancel is not None and cancel.is_set():
+            if watch.cancel is not None and watch.cancel.is_set():
                 raise Cancelled(file.name)
             data = body.read()
             if not data:
@@ -95,12 +91,12 @@ def _stream(
             out.write(data)
             digest.update(data)
             done += len(data)
-            if progress is not None and time.monotonic() - reported >= tuning.tick_s:
+            if watch.progress is not None and time.monotonic() - reported >= tuning.tick_s:
                 reported = time.monotonic()
                 meter.note(done, reported)
                 rate = meter.rate_bytes_s()
                 left = (body.length - done) / rate if body.length is not None and rate > 0 else None
-                progress(Progress(done, body.length, rate, left, source.name, "downloading"))
+                watch.progress(Progress(done, body.length, rate, left, source.name, "downloading"))
     if not done:
         raise Fault("empty", GONE)
     return digest.hexdigest()

@@ -16,8 +16,9 @@ from oneclick.download.part import Part
 from oneclick.download.probe import probe_all
 from oneclick.download.proxy import Lines, with_direct_lines
 from oneclick.download.rate import RateMeter
+from oneclick.download.sample import Sample
 from oneclick.download.sources import Board, Standing
-from oneclick.download.stream import download_of_unknown_size
+from oneclick.download.stream import Watch, download_of_unknown_size
 from oneclick.download.transport import GONE
 from oneclick.download.workers import Crew
 
@@ -53,9 +54,8 @@ def download(
     tuning = tuning or Tuning()
     try:
         if file.size_bytes is None:
-            return download_of_unknown_size(
-                file, target, lines, progress, cancel, tell, (connect_timeout_s, idle_timeout_s), tuning
-            )
+            watch = Watch(progress, cancel, tell, (connect_timeout_s, idle_timeout_s))
+            return download_of_unknown_size(file, target, lines, watch, tuning)
         small = file.size_bytes < tuning.small_bytes
         board = Board.of(file.sources, 1 if small else max(1, min(MAX_CONNECTIONS, connections)), tuning, tell)
         part = Part(file, target)
@@ -191,11 +191,12 @@ class _Job:
 
     def _sample(self, standings: list[Standing]) -> None:
         """Time all ``standings`` at once; each keeps its rate."""
-        threads = self.crew.start_sample(standings)
+        sample = Sample(self.crew)
+        threads = sample.start(standings)
         give_up = time.monotonic() + self.tuning.sample_s + SAMPLE_GRACE_S
         while any(thread.is_alive() for thread in threads) and time.monotonic() < give_up:
             self._watch()
-        self.crew.end_sample()
+        sample.end()
 
     def _on_damage(self, source: str, pinned: bool) -> None:
         """Take note that bytes of ``source`` were dropped; workers fetch them again."""

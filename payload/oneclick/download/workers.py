@@ -15,10 +15,8 @@ from oneclick.download.part import Part
 from oneclick.download.probe import address_of
 from oneclick.download.proxy import Lines
 from oneclick.download.sources import Board, Standing
-from oneclick.download.transport import GONE, LESSON, STALL, Body, Fault, open_range
+from oneclick.download.transport import LESSON, STALL, Body, Fault, open_range
 
-OVER = 0.0
-"""As ``Run.until``: the sample has ended."""
 STOP_PATIENCE_S = 2.0
 
 
@@ -131,58 +129,6 @@ class Crew:
             changed, self._changed_from = self._changed_from, None
             return changed
 
-    # -- speed samples ----------------------------------------------------------------------------------------
-
-    def start_sample(self, standings: list[Standing]) -> list[threading.Thread]:
-        """Fetch the first missing bytes from all ``standings`` at once, a piece each, for ``tuning.sample_s``.
-
-        Returns no threads when there is too little left to share.
-        """
-        pieces = self._sample_pieces(len(standings))
-        if len(pieces) < len(standings):
-            return []
-        until = time.monotonic() + self.tuning.sample_s
-        runs = [Run(standing, *piece, until=until) for standing, piece in zip(standings, pieces)]
-        with self.turn:
-            self.runs.extend(runs)
-        threads = [threading.Thread(target=self._fetch_sample, args=(run,), daemon=True) for run in runs]
-        for thread in threads:
-            thread.start()
-        return threads
-
-    def end_sample(self) -> None:
-        """Cut the samples. What a silent source was asked for is free again; what it may still send is not taken."""
-        with self.turn:
-            for run in self.runs:
-                run.until = OVER
-                if run.body is not None:
-                    run.body.abort()
-            self.runs.clear()
-
-    def _sample_pieces(self, count: int) -> list[tuple[int, int]]:
-        size = self.tuning.sample_bytes
-        pieces: list[tuple[int, int]] = []
-        for start, stop in self.holes():
-            while start + size <= stop and len(pieces) < count:
-                pieces.append((start, start + size))
-                start += size
-        return pieces
-
-    def _fetch_sample(self, run: Run) -> None:
-        try:
-            self._fetch(run)
-        except Fault as fault:
-            with self.turn:
-                if run.until != OVER:  # Else we cut it ourselves: being slow is no fault.
-                    self.board.record(fault.attempt(run.standing.source.name))
-                    run.standing.gone = run.standing.gone or fault.weight >= GONE
-        except BaseException as error:
-            self._die(error)
-        finally:
-            elapsed_s = max(0.001, time.monotonic() - run.began_at)
-            run.standing.rate_bytes_s = run.new_bytes / elapsed_s
-            self._release(run)
-
     # -- workers ----------------------------------------------------------------------------------------------
 
     def _start_worker(self, number: int) -> None:
@@ -196,13 +142,13 @@ class Crew:
                 return
             run.number = number
             try:
-                self._fetch(run)
+                self.fetch(run)
             except Fault as fault:
                 self._strike(run, fault)
             except BaseException as error:
-                self._die(error)
+                self.die(error)
             finally:
-                self._release(run)
+                self.release(run)
             if run.orphaned:
                 return
 
@@ -276,7 +222,7 @@ class Crew:
             return time.monotonic() < run.until
         return run.standing is self.board.active
 
-    def _fetch(self, run: Run) -> None:
+    def fetch(self, run: Run) -> None:
         """Fetch ``run``. Raises Fault for what the source did, OSError for what the disk did."""
         body = self._open(run)
         with body:
@@ -356,13 +302,13 @@ class Crew:
             if self.board.active is not before:
                 self.turn_to_another_source()
 
-    def _release(self, run: Run) -> None:
+    def release(self, run: Run) -> None:
         with self.turn:
             if run in self.runs:
                 self.runs.remove(run)
             self.turn.notify_all()
 
-    def _die(self, error: BaseException) -> None:
+    def die(self, error: BaseException) -> None:
         """Let the caller's thread raise what stopped a worker."""
         if isinstance(error, OSError):
             folder = self.part.path.parent

@@ -22,7 +22,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bundle.archive.unpack import BadArchive, unpack_tar, unpack_zip
+from bundle.archive.foreign import BadArchive
+from bundle.archive.unpack import unpack_tar, unpack_zip
 from bundle.check.verify import verify_archive
 from bundle.contents.component import wheel_component
 from bundle.contents.manifest import load
