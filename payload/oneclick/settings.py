@@ -67,8 +67,12 @@ class Settings:
     problems: tuple[Problem, ...] = field(default=(), compare=False)
 
 
+SECRET = ("api_key",)
+"""Settings whose values are never shown, neither right nor wrong ones: reports go to strangers."""
+
+
 class BadValue(Exception):
-    """What a checker raises: the key of the sentence about the value."""
+    """What a checker raises: the key of the sentence about the value, more values for it, and what is kept of it."""
 
 
 def _port(value: Any) -> int:
@@ -135,8 +139,24 @@ def _addresses(value: Any) -> tuple[str, ...]:
     return tuple(values)
 
 
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(\*|[^\s/*@?#]+)/?")
+"""``https://example.com``, ``chrome-extension://abcdef``, or ``moz-extension://*`` for all of a scheme."""
+_ANY_OF_SCHEME = re.compile(r"(https?|file)://\*/?", re.IGNORECASE)
+"""Schemes of which nobody may allow everything: every web page would be in."""
+
+
 def _origins(value: Any) -> tuple[str, ...]:
-    return tuple(one.rstrip("/") for one in _addresses(value))
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list):
+        raise BadValue("settings.want_origins", {})
+    good = [
+        one for one in values if isinstance(one, str) and _ORIGIN.fullmatch(one) and not _ANY_OF_SCHEME.fullmatch(one)
+    ]
+    kept = tuple(one.rstrip("/") for one in good)
+    if len(good) < len(values):
+        wrong = next(one for one in values if one not in good)
+        raise BadValue("settings.want_origins", {"value": repr(wrong)}, kept)
+    return kept
 
 
 CHECKS: dict[str, Callable[[Any], Any]] = {
@@ -191,9 +211,12 @@ def parse_settings(text: str) -> Settings:
         try:
             accepted[key] = CHECKS[key](value)
         except BadValue as bad:
-            sentence, more = bad.args
-            values_of_sentence = {"name": key, "value": repr(value), "default": getattr(Settings(), key), **more}
+            sentence, more, *kept = bad.args
+            shown = "***" if key in SECRET else repr(value)
+            values_of_sentence = {"name": key, "value": shown, "default": getattr(Settings(), key), **more}
             problems.append(Problem(line, sentence, values_of_sentence))
+            if kept:
+                accepted[key] = kept[0]
     accepted["port_is_fixed"] = "port" in accepted
     problems.sort(key=lambda problem: problem.line)
     return replace(Settings(), problems=tuple(problems), **accepted)
@@ -259,6 +282,8 @@ def _syntax_problem(line: int, statement: str, error: Exception) -> Problem:
     """Name the usual mistakes of people who edit this file in Notepad."""
     code = statement.split("#")[0]
     key, equals, value = code.partition("=")
+    if any(name in code.lower() for name in SECRET):
+        value = re.sub(r"\S", "*", value)
     if any(char in FULL_WIDTH for char in code):
         wrong = "".join(char for char in FULL_WIDTH if char in code)
         return Problem(line, "settings.full_width", {"wrong": wrong})

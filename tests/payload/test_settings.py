@@ -148,3 +148,32 @@ def test_no_text_keeps_anyone_from_starting(text: str) -> None:
 @given(st.binary())
 def test_no_bytes_keep_anyone_from_starting(raw: bytes) -> None:
     assert isinstance(parse_settings(decode(raw)), settings.Settings)
+
+
+def test_origins_of_any_scheme_count_one_by_one() -> None:
+    text = "allowed_origins = ['https://a.example/', 'chrome-extension://*', 'nonsense', 'https://*', 'obsidian://x']"
+    found = settings.parse_settings(text)
+    assert found.allowed_origins == ("https://a.example", "chrome-extension://*", "obsidian://x")
+    assert len(found.problems) == 1 and "nonsense" in str(found.problems[0])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            "api_key = {0}",
+            "api_key = '{0}",
+            'api_key = "{0}',
+            "api_key = [ '{0}' ]",
+            "api_key ＝ '{0}'",
+            "API_KEY = {0}",
+        ),
+        *("api_key = 12345678901234", 'api_key = "C:\\x{0}"', "api_key: {0}", "'api_key' = {0} # {0}"),
+    ],
+)
+def test_the_key_is_never_shown_however_it_was_written(line: str) -> None:
+    secret = "s3cr3t-Geheim"
+    found = settings.parse_settings(line.format(secret) + "\nport = 'x'\n")
+    told = "\n".join(str(problem) for problem in found.problems)
+    assert "port" in told
+    assert secret not in told and "12345678901234" not in told

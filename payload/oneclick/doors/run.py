@@ -93,7 +93,7 @@ class Launcher:
             at_the_end.callback(claim.release)
             first_page = self._answer_first_visitors(claim, at_the_end)
             spawned = _worker_ahead_of_time()
-            self._open_browser(claim.instance)
+            self._open_browser(claim.instance, first_page.token)
             runtime = self._serve(info, claim, first_page, spawned, at_the_end)
             try:
                 levels = self._check_pc(info)
@@ -129,7 +129,10 @@ class Launcher:
     def _answer_first_visitors(self, claim: Claim, at_the_end: ExitStack) -> FirstPage:
         """Show the page from the first moment, and say where it is."""
         names = () if ports.is_loopback(self._settings.host) else ports.names_of_this_pc()
-        first_page = FirstPage(claim.listeners, secrets.token_urlsafe(24), claim.instance.run, names)
+        token = secrets.token_urlsafe(24)
+        first_page = FirstPage(
+            claim.listeners, token, claim.instance.run, names, keep_token=bool(self._settings.api_key)
+        )
         first_page.start()
         at_the_end.callback(first_page.close)
         instance, wanted = claim.instance, self._settings.port
@@ -143,9 +146,10 @@ class Launcher:
             self._console.bad(say("launcher.ipv6_taken", port=instance.port, url=instance.url))
         return first_page
 
-    def _open_browser(self, instance: Instance) -> None:
+    def _open_browser(self, instance: Instance, token: str) -> None:
+        """Open the page; where a key is set, with the token that stands for it, which the page hides at once."""
         if self._settings.browser:
-            browser.open_page(instance.url)
+            browser.open_page(instance.url + (f"#token={token}" if self._settings.api_key else ""))
 
     def _serve(
         self, info: BundleInfo, claim: Claim, first_page: FirstPage, spawned: Spawned | None, at_the_end: ExitStack

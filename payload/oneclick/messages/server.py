@@ -127,8 +127,8 @@ TABLE: Table = {
         "Refused: the address is not this computer's. Use http://127.0.0.1 and the port.",
     ),
     "origin": (
-        "拒绝网页 {origin} 的访问。若信任它，请把它加进 设置.toml 的 allowed_origins。",
-        "Refused for the web page {origin}. If you trust it, add it to allowed_origins in 设置.toml.",
+        "拒绝来自 {origin} 的访问。若信任它，请在 设置.toml 里写一行 allowed_origins = ['{origin}']，再重新启动。",
+        "Refused for {origin}. If you trust it, write allowed_origins = ['{origin}'] into 设置.toml and start again.",
     ),
     "api_key": ("API 密钥不对或没有填写。", "The API key is wrong or missing."),
     "page_token": (

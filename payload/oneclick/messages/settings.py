@@ -54,6 +54,16 @@ TABLE: Table = {
             "it is ignored."
         ),
     ),
+    "want_origins": (
+        (
+            "设置.toml 第 {line} 行：{name} 里的 {value} 不是网页来源，已忽略（其余的有效）。"
+            "例子：['https://example.com', 'chrome-extension://*']。"
+        ),
+        (
+            "设置.toml line {line}: {value} in {name} is no origin and is ignored, the others count. "
+            "Write them like ['https://example.com', 'chrome-extension://*']."
+        ),
+    ),
     "full_width": (
         "设置.toml 第 {line} 行：用了中文标点 {wrong}，请换成英文标点。这一行已忽略。",
         "设置.toml line {line}: Chinese punctuation {wrong} is used, please type the English one. Line ignored.",

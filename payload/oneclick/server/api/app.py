@@ -91,9 +91,9 @@ class Gate:
         try:
             gate.check_head(scope, headers, self._hosts, config.allow_origins)
             origin = headers.get("origin")
-            if origin:
-                extra += gate.cors_headers(origin[0])
             scope["path"] = canonical_path(scope["path"])
+            if origin and scope["path"] not in self._files:  # nobody else's page reads ours, which may hold the token
+                extra += gate.cors_headers(origin[0])
             if scope["method"] == "OPTIONS":
                 response = Response(status_code=204)
                 response.raw_headers += gate.preflight_headers(headers)
@@ -113,7 +113,7 @@ class Gate:
             return
         if gate.same_secret(gate.key_given(headers), wanted):
             return
-        # The page's own token stands for the key; only this machine's browsers get one.
+        # The token stands for the key in the page that the launcher opened; with a key set nobody else is given one.
         if gate.same_secret(next(iter(headers.get("x-oneclick-token", [])), None), self._runtime.token):
             return
         raise ApiError(
@@ -179,8 +179,8 @@ def _answered(runtime: Runtime, handler: Callable[[Runtime, Request], Response])
 
 def _asset(runtime: Runtime, file: Path) -> Handler:
     async def endpoint(request: Request) -> Any:
-        local = request.client_host in (None, "127.0.0.1", "::1")
-        content, media_type, tag = assets.read(file, runtime.token if local else None)
+        may_have_token = not runtime.config.api_key and request.client_host in (None, "127.0.0.1", "::1")
+        content, media_type, tag = assets.read(file, runtime.token if may_have_token else None)
         headers = {**assets.SECURITY_HEADERS, "etag": tag}
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
@@ -237,7 +237,10 @@ def _openapi(runtime: Runtime, request: Request) -> Response:
 
 
 async def _download(runtime: Runtime, request: Request, body: Any) -> Response:
-    if not gate.same_secret(request.headers.get("x-oneclick-token"), runtime.token):
+    key = runtime.config.api_key
+    if not gate.same_secret(request.headers.get("x-oneclick-token"), runtime.token) and not (
+        key and gate.same_secret(gate.key_given(gate.headers_of(request.scope)), key)
+    ):
         raise ApiError(403, "server.page_token", code="token_required", kind="permission_error")
     downloads = runtime.downloads
     if downloads is None:

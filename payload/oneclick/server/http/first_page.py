@@ -32,8 +32,20 @@ LEFT_TO_THE_SERVER = frozenset(("origin", "content-length", "transfer-encoding",
 class FirstPage:
     """Serves the page's files on ``listeners`` from ``start`` until ``hand_over``."""
 
-    def __init__(self, listeners: Sequence[socket.socket], token: str, run: str, hosts: Sequence[str] = ()) -> None:
-        """``token`` and ``run`` as the server will tell them; ``hosts``: names of this PC besides the loopback ones."""
+    def __init__(
+        self,
+        listeners: Sequence[socket.socket],
+        token: str,
+        run: str,
+        hosts: Sequence[str] = (),
+        *,
+        keep_token: bool = False,
+    ) -> None:
+        """``token`` and ``run`` as the server will tell them; ``hosts``: names of this PC besides the loopback ones.
+
+        ``keep_token``: whether the page is served without it, as where an API key is asked for.
+        """
+        self._keep_token = keep_token
         self._listeners = list(listeners)
         self.token = token
         self.hosts = tuple(hosts)
@@ -137,7 +149,7 @@ class FirstPage:
 
     def _answer(self, connection: socket.socket, file: Path) -> None:
         local = connection.getpeername()[0] in ("127.0.0.1", "::1")
-        content, media_type, tag = assets.read(file, self.token if local else None)
+        content, media_type, tag = assets.read(file, self.token if local and not self._keep_token else None)
         headers = {
             **assets.SECURITY_HEADERS,
             "etag": tag,

@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import hmac
 import re
-from typing import Any, Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Iterable, MutableMapping
 
 from oneclick.server.api_errors import ApiError
 
 Scope = MutableMapping[str, Any]
-ASGIReceive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-ASGISend = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MAX_BODY_BYTES = 8 << 20
 LOOPBACK_NAMES = frozenset(("127.0.0.1", "localhost", "[::1]"))
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:@/\\\[\]\s]+)(?::([0-9]{1,5}))?")
 _LOCAL_ORIGIN = re.compile(
     r"https?://(?:localhost|127\.0\.0\.1|\[::1\]|tauri\.localhost)(?::[0-9]{1,5})?"
-    # Desktop applications' pages: Chatbox and other Electron programs, Tauri, editors.
-    r"|file://|(?:app|tauri|vscode-webview)://[A-Za-z0-9._~-]*",
+    # Pages of applications: Chatbox and other Electron programs, Tauri, editors; Capacitor's and Ionic's on phones.
+    r"|file://|(?:app|tauri|vscode-webview)://[A-Za-z0-9._~-]*|(?:capacitor|ionic)://localhost",
     re.IGNORECASE,
 )
-_CORS_HEADERS = frozenset(("authorization", "content-type", "x-requested-with", "x-api-key", "accept", "user-agent"))
-_CORS_PREFIXES = ("x-stainless-", "openai-", "x-oneclick-")
+_HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _EXPOSED = "x-request-id, x-oneclick-dropped-messages, retry-after"
 
 
@@ -55,9 +52,23 @@ def host_allowed(values: list[str], extra: frozenset[str], http_version: str) ->
 def origin_allowed(origin: str, extra: Iterable[str]) -> bool:
     """True for the origin of a local page or application, or one the user allowed.
 
-    ``null`` is not: local files share it with sandboxed frames of any website.
+    ``extra`` may hold ``scheme://*``. ``null`` is not allowed: local files share it with sandboxed frames of websites.
     """
-    return _LOCAL_ORIGIN.fullmatch(origin) is not None or origin.lower() in {one.lower().rstrip("/") for one in extra}
+    if _LOCAL_ORIGIN.fullmatch(origin) is not None:
+        return True
+    allowed = {one.lower().rstrip("/") for one in extra}
+    return origin.lower() in allowed or f"{origin.lower().partition('://')[0]}://*" in allowed
+
+
+def own_address(scope: Scope) -> str:
+    """Return the address of this PC that the request came to, as a Host header names it; empty on loopback.
+
+    It is a good Host whenever it is one of ours, also a new one from DHCP: no name can be made to look like it.
+    """
+    host = (scope.get("server") or ("",))[0]
+    if not host or host.startswith("127.") or host == "::1":
+        return ""
+    return f"[{host}]" if ":" in host else str(host)
 
 
 def cors_headers(origin: str) -> list[tuple[bytes, bytes]]:
@@ -70,9 +81,9 @@ def cors_headers(origin: str) -> list[tuple[bytes, bytes]]:
 
 
 def preflight_headers(headers: dict[str, list[str]]) -> list[tuple[bytes, bytes]]:
-    """Return the answer to an OPTIONS request of an allowed origin."""
+    """Return the answer to an OPTIONS request of an allowed origin: it may send the headers it asks for."""
     asked = [name.strip().lower() for name in ",".join(headers.get("access-control-request-headers", [])).split(",")]
-    granted = [name for name in asked if name in _CORS_HEADERS or name.startswith(_CORS_PREFIXES)]
+    granted = [name for name in asked if _HEADER_NAME.fullmatch(name) and name != "cookie"]
     answer = [
         (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
         (b"access-control-allow-headers", ", ".join(granted).encode("latin-1")),
@@ -100,10 +111,12 @@ def same_secret(given: str | None, wanted: str) -> bool:
 
 def check_head(scope: Scope, headers: dict[str, list[str]], hosts: frozenset[str], origins: Iterable[str]) -> None:
     """Raise ApiError 403 or 413 for a request that must not reach a handler."""
-    if not host_allowed(headers.get("host", []), hosts, scope["http_version"]):
+    named = headers.get("host", [])
+    if not host_allowed(named, hosts | {own_address(scope)} - {""}, scope["http_version"]):
         raise ApiError(403, "server.host", code="host_not_allowed", kind="permission_error")
     found = headers.get("origin", [])
-    if len(found) > 1 or (found and not origin_allowed(found[0], origins)):
+    own_page = [f"http://{named[0].lower()}"] if named else []  # what a phone opened is our own page
+    if len(found) > 1 or (found and found[0].lower() not in own_page and not origin_allowed(found[0], origins)):
         shown = found[0][:200] if len(found) == 1 else ""
         raise ApiError(403, "server.origin", code="origin_not_allowed", kind="permission_error", origin=shown)
     length = headers.get("content-length", ["0"])[0]

@@ -13,9 +13,23 @@ export class ServerError extends Error {
 /** The connection broke: no server, or it went away in the middle. */
 export class ConnectionLost extends Error {}
 
-let token = document.querySelector('meta[name="oneclick-token"]')?.content ?? "";
+const KEPT = "oneclick-token";
 
-/** The token stands for the API key on this PC; elsewhere the user has to enter the key. */
+/**
+ * Where an API key is set the page holds no token. The program opens it with "#token=..." then: kept for this tab alone,
+ * and gone from the address before anybody sees or shares it.
+ */
+function tokenOfAddress() {
+  const found = /^#token=([\w-]+)$/.exec(location.hash)?.[1];
+  if (!found) return sessionStorage.getItem(KEPT) ?? "";
+  history.replaceState(null, "", location.pathname + location.search);
+  sessionStorage.setItem(KEPT, found);
+  return found;
+}
+
+let token = document.querySelector('meta[name="oneclick-token"]')?.content || tokenOfAddress();
+
+/** The token stands for the API key in the page that this PC's program opened; elsewhere the user has to enter the key. */
 function headers(more = {}) {
   return { "X-OneClick-Token": token, ...(preferences.apiKey && { Authorization: `Bearer ${preferences.apiKey}` }), ...more };
 }
@@ -77,7 +91,7 @@ async function askStatus(signal) {
 /** The token changes with every start of the server: take the new one from a fresh copy of this page. */
 async function refreshToken() {
   const page = await (await request("/")).text();
-  token = /<meta name="oneclick-token" content="([^"]*)">/.exec(page)?.[1] ?? token;
+  token = /<meta name="oneclick-token" content="([^"]*)">/.exec(page)?.[1] || token;
 }
 
 /** Start or pause the download of the model `model` (null: the default one). */

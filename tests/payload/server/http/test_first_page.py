@@ -137,3 +137,13 @@ def test_the_server_answers_whoever_came_before_it(listener: socket.socket, firs
     assert not server.is_alive()
     for client in (*asked, late):
         client.close()
+
+
+def test_where_a_key_is_asked_for_the_page_comes_without_the_token(listener: socket.socket) -> None:
+    page = FirstPage([listener], "the-token", "the-run", keep_token=True)
+    page.start()
+    try:
+        head, body = whole(sent(listener, request()))
+    finally:
+        page.close()
+    assert head.startswith("HTTP/1.1 200 OK") and b"the-token" not in body

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from oneclick.server.api_errors import ApiError
+from oneclick.server.http import gate
 from oneclick.server.runtime import ServerConfig
 from tests.payload.conftest import LiveServer, StartServer
 
@@ -185,12 +187,12 @@ def test_a_preflight_of_a_local_page_names_what_it_may_send(server: LiveServer) 
         ("Host", "127.0.0.1"),
         ("Origin", "http://localhost:3000"),
         ("Access-Control-Request-Method", "POST"),
-        ("Access-Control-Request-Headers", "authorization, content-type, x-stainless-os, cookie, x-evil"),
+        ("Access-Control-Request-Headers", "authorization, HTTP-Referer, x-title, cookie, a b, x-stainless-os"),
         ("Access-Control-Request-Private-Network", "true"),
     ]
     status, answer, body = send(server, "OPTIONS", "/v1/chat/completions", headers)
     assert (status, body) == (204, b"")
-    assert answer["access-control-allow-headers"] == "authorization, content-type, x-stainless-os"
+    assert answer["access-control-allow-headers"] == "authorization, http-referer, x-title, x-stainless-os"
     assert answer["access-control-allow-methods"] == "GET, POST, OPTIONS"
     assert answer["access-control-allow-private-network"] == "true"
     assert answer["access-control-allow-origin"] == "http://localhost:3000"
@@ -311,3 +313,64 @@ def test_allowed_origins_and_hosts_are_let_in(locked: LiveServer) -> None:
     status, answer, _ = send(locked, "POST", "/v1/chat/completions", headers, BODY)
     assert status == 200
     assert answer["access-control-allow-origin"] == "https://web.chatboxai.app"
+
+
+# Who gets the page's token, and what it opens
+
+
+def test_with_a_key_the_page_holds_no_token_whoever_asks(locked: LiveServer) -> None:
+    for headers in ([("Host", "localhost")], [("Host", "127.0.0.1"), ("X-Forwarded-For", "203.0.113.9")]):
+        status, _, page = send(locked, "GET", "/", headers)
+        assert status == 200 and locked.runtime.token.encode() not in page
+
+
+def test_without_a_key_a_page_of_another_program_cannot_read_ours(server: LiveServer) -> None:
+    headers = [("Host", "127.0.0.1"), ("Origin", "http://localhost:3000")]
+    status, answer, _ = send(server, "GET", "/", headers)
+    assert status == 200 and "access-control-allow-origin" not in answer
+    assert answer["cross-origin-resource-policy"] == "same-origin"
+    assert "access-control-allow-origin" in send(server, "GET", "/v1/models", headers)[1]
+
+
+def test_with_a_key_the_download_takes_the_key_as_well(locked: LiveServer) -> None:
+    body = b'{"action": "start", "model": "q4_0"}'
+    status, _, answer = send(locked, "POST", "/oneclick/download", [("Host", "localhost"), *keyed("钥匙 key")], body)
+    assert (status, code_of(answer)) == (409, "not_available")
+
+
+def test_the_page_that_a_phone_opened_may_chat(locked: LiveServer) -> None:
+    """Its origin is the name it found us under; that name passed already."""
+    headers = [("Host", "192.168.1.5:8000"), ("Origin", "http://192.168.1.5:8000"), *keyed("钥匙 key")]
+    assert send(locked, "GET", "/v1/models", headers)[0] == 200
+    other = [("Host", "192.168.1.5:8000"), ("Origin", "http://192.168.1.6:8000"), *keyed("钥匙 key")]
+    assert code_of(send(locked, "GET", "/v1/models", other)[2]) == "origin_not_allowed"
+
+
+def test_an_address_of_ours_is_a_good_host_and_a_name_of_others_is_not() -> None:
+    def allowed(host: str, arrived_at: str) -> bool:
+        scope = {"http_version": "1.1", "server": (arrived_at, 8000)}
+        try:
+            gate.check_head(scope, {"host": [host]}, frozenset(), ())
+        except ApiError:
+            return False
+        return True
+
+    assert allowed("10.0.0.7:8000", "10.0.0.7") and allowed("[fe80::1]:8000", "fe80::1")
+    assert not allowed("10.0.0.8:8000", "10.0.0.7")
+    assert not allowed("evil.com", "10.0.0.7")
+    assert not allowed("127.0.0.2:8000", "127.0.0.2")  # loopback has the three names it always had
+
+
+@pytest.mark.parametrize("origin", ["capacitor://localhost", "ionic://localhost", "chrome-extension://abc"])
+def test_an_application_is_let_in_and_an_extension_only_when_it_was_allowed(origin: str) -> None:
+    extension = origin.startswith("chrome")
+    assert gate.origin_allowed(origin, ()) is not extension
+    assert gate.origin_allowed(origin, ("chrome-extension://*",))
+    assert not gate.origin_allowed("moz-extension://abc", ("chrome-extension://*",))
+    assert not gate.origin_allowed("https://evil.com", ("chrome-extension://*",))
+
+
+def test_a_refused_origin_is_told_the_line_that_lets_it_in(server: LiveServer) -> None:
+    headers = [("Host", "127.0.0.1"), ("Origin", "chrome-extension://abcdef")]
+    status, _, body = send(server, "GET", "/v1/models", headers)
+    assert status == 403 and "allowed_origins = ['chrome-extension://abcdef']" in json.loads(body)["error"]["message"]
