@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import expect
 
 from bundle.model.random_model import write_random_model
 from oneclick.server.runtime import ServerConfig
@@ -187,22 +187,23 @@ def test_a_dead_worker_is_told_of_and_the_next_question_works(open_page: OpenPag
     chat.ask("还在吗")
 
 
-def test_where_a_key_is_wanted_the_page_asks_for_it(open_page: OpenPage, bare_server: LiveServer) -> None:
-    bare_server.runtime.status.set("checking")
-    chat = open_page(bare_server.url, may_fail=True)
-    expect(chat.find(".pill")).to_have_text("检查中")
-
-    def without_token(route: Route) -> None:
-        # As the server delivers it to other computers.
-        page = route.fetch()
-        route.fulfill(response=page, body=page.text().replace(bare_server.runtime.token, ""))
-
-    chat.page.route(chat.url, without_token)
-    chat.page.reload()
+def test_where_a_key_is_wanted_the_page_asks_for_it(open_page: OpenPage, locked_server: LiveServer) -> None:
+    chat = open_page(locked_server.url, may_fail=True)
     expect(chat.find(".pill")).to_have_text("需要密钥")
     chat.button("填写密钥").click()
     chat.page.get_by_label("访问密钥").fill("Sesam")
     chat.button("保存").click()
+    expect(chat.find(".pill")).to_have_text("检查中")
+
+
+def test_the_page_that_the_program_opened_needs_no_key_and_hides_what_it_was_given(
+    open_page: OpenPage, locked_server: LiveServer
+) -> None:
+    chat = open_page(locked_server.url, may_fail=True)
+    chat.page.goto(f"{locked_server.url}/?again=1#token={locked_server.runtime.token}")
+    expect(chat.find(".pill")).to_have_text("检查中")
+    assert locked_server.runtime.token not in chat.page.url
+    chat.page.reload()
     expect(chat.find(".pill")).to_have_text("检查中")
 
 
