@@ -44,7 +44,16 @@ def start_program(tmp_path: Path) -> Iterator[StartProgram]:
 def bare_server() -> Iterator[LiveServer]:
     """The server alone; the test sets its status as launcher and worker do."""
     with starting() as start:
-        yield start(None, config=ServerConfig(api_key="Sesam"), wait=False)
+        yield start(None, config=ServerConfig(), wait=False)
+
+
+@pytest.fixture
+def locked_server() -> Iterator[LiveServer]:
+    """One that asks for a key."""
+    with starting() as start:
+        server = start(None, config=ServerConfig(api_key="Sesam"), wait=False)
+        server.runtime.status.set("checking")
+        yield server
 
 
 @pytest.fixture
