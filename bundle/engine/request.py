@@ -19,8 +19,8 @@ Log = Callable[[str], None]
 """Takes one line of progress."""
 
 
-_FLAGS = {"bmi1": "bmi"}
-"""Names that compilers have for features, where they differ."""
+_COMPILED = ("avx", "avx2", "fma", "f16c")
+"""Features that code is compiled for: ggml's loops are vector code. The others of a level were not measured to win."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class CpuLevel:
 
 
 LEVELS = {
-    name: CpuLevel(name=name, flags=tuple(f"-m{_FLAGS.get(one, one)}" for one in features), requires=features)
+    name: CpuLevel(name=name, flags=tuple(f"-m{one}" for one in _COMPILED if one in features), requires=features)
     for name, features in FEATURES.items()
 }
 

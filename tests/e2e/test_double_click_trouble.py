@@ -153,7 +153,7 @@ def test_the_diagnosis_of_a_healthy_folder(make_bundle: MakeBundle) -> None:
 
 def test_the_diagnosis_names_what_an_antivirus_ate_or_a_disk_damaged(make_bundle: MakeBundle) -> None:
     bundle = make_bundle(model=None)
-    changed = bundle.folder / "app" / "oneclick" / "ports.py"
+    changed = bundle.folder / "app" / "oneclick" / "port" / "ports.py"
     bundle.replace("app/oneclick/port/ports.py", changed.read_bytes() + b"\n# changed\n")
     shutil.rmtree(bundle.folder / "app" / "engine" / "avx2")
     bundle.replace("chatglm3-ggml.bin", b"<html></html>")

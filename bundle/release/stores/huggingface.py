@@ -63,7 +63,7 @@ class HuggingFaceStore:
         headers = {"Authorization": f"Bearer {self._token}"}  # not sent on to another host by requests
         with (
             self._explained(),
-            make_session() as session,
+            make_session(follow=True) as session,
             session.get(self.folder_url + quote(file.name), headers=headers, stream=True, timeout=60) as answer,
         ):
             answer.raise_for_status()

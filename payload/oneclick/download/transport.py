@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import ipaddress
 import re
 import socket
 import ssl
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
 
 from oneclick.download.errors import Attempt
 
@@ -32,6 +34,9 @@ GONE = 1000
 """This source cannot have the file."""
 PATIENCE = 3
 """Hiccups in a row, without a new byte between, after which a source is left."""
+
+REDIRECTS = (301, 302, 303, 307, 308)
+MOST_REDIRECTS = 8
 
 CERTIFICATE_DATE_CODES = (9, 10)
 """OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
@@ -60,8 +65,11 @@ class TooMany(Fault):
     """429, or 503 with ``Retry-After``: fewer connections, later."""
 
 
-def make_session(*, direct: bool = False) -> requests.Session:
+def make_session(*, direct: bool = False, follow: bool = False) -> requests.Session:
     """Return a session that checks certificates as this system does and goes through its proxy, or past it (direct).
+
+    Redirects are left to ``_ask``, unless ``follow`` says that another library sends the requests: requests itself
+    reads, and unpacks, the whole body of each one.
 
     Windows' own certificate store decides (truststore; on Python 3.8 and 3.9 the standard library's default
     context, which loads that store), so that company proxies with a certificate of their own work.
@@ -78,7 +86,11 @@ def make_session(*, direct: bool = False) -> requests.Session:
         def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
             return super().proxy_manager_for(proxy, ssl_context=context, **kwargs)
 
-    session = requests.Session()
+    class OneAnswer(requests.Session):
+        def get_redirect_target(self, resp: requests.Response) -> str | None:
+            return super().get_redirect_target(resp) if follow else None
+
+    session = OneAnswer()
     session.trust_env = not direct
     # identity: a compressed answer has no byte positions. Connections wait in the pool, one for each of ours.
     session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"})
@@ -179,12 +191,48 @@ def open_range(
 def _ask(
     session: requests.Session, url: str, headers: Any, timeout: Any, method: str = "GET", redirects: bool = True
 ) -> requests.Response:
+    """Send one request and follow where it leads; ``history`` of the answer is what came before. Raises Fault.
+
+    The body of a redirect is never read. Nothing leads from https to http, nor from the network into this PC or its
+    home network: such an answer would make us somebody's hand there.
+    """
+    first = url
+    history: list[requests.Response] = []
+    for _ in range(MOST_REDIRECTS + 1):
+        response = _send(session, method, url, headers, timeout)
+        target = response.headers.get("Location", "")
+        if not redirects or response.status_code not in REDIRECTS or not target:
+            response.history = history
+            return response
+        history.append(response)
+        response.close()
+        url = urljoin(url, target)
+        _require_harmless(first, url)
+    raise Fault("redirects", GONE)
+
+
+def _require_harmless(first: str, target: str) -> None:
+    was, now = urlsplit(first), urlsplit(target)
+    downgrade = was.scheme == "https" and now.scheme != "https"
+    if now.scheme not in ("http", "https") or downgrade or (is_private(now.hostname) and not is_private(was.hostname)):
+        raise Fault("bad_redirect", GONE, url=f"{now.scheme}://{now.hostname}")
+
+
+def is_private(host: str | None) -> bool:
+    """Tell whether ``host`` names this PC or its own network by an address or a name that says so."""
+    try:
+        return not ipaddress.ip_address(host or "").is_global
+    except ValueError:
+        return not host or "." not in host or host.endswith((".localhost", ".local", ".internal", ".home.arpa"))
+
+
+def _send(session: requests.Session, method: str, url: str, headers: Any, timeout: Any) -> requests.Response:
     """Send one request; turn requests' exceptions into Fault."""
     import requests
     from requests import exceptions
 
     try:
-        return session.request(method, url, headers=headers, stream=True, timeout=timeout, allow_redirects=redirects)
+        return session.request(method, url, headers=headers, stream=True, timeout=timeout, allow_redirects=False)
     except exceptions.ConnectTimeout as error:
         raise Fault("no_connection", STALL, host=_host(url), wait=timeout[0]) from error
     except exceptions.Timeout as error:

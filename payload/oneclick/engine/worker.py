@@ -27,6 +27,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -76,7 +77,8 @@ class Worker:
             traceback.print_exc()
         finally:
             # The main thread may be inside a native call that nothing can interrupt.
-            sys.stderr.flush()
+            with suppress(OSError, ValueError):
+                sys.stderr.flush()
             os._exit(code)
 
     def _send(self, event: str, **fields: Any) -> None:

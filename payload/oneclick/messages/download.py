@@ -171,6 +171,11 @@ TABLE: Table = {
     ),
     "no_listing": ("没有列出这个文件", "it does not list the file"),
     "no_address": ("没有查到下载地址（{detail}）", "its address could not be looked up ({detail})"),
+    "bad_redirect": (
+        "它转到了 {url}，那里不安全或在本机、局域网里，没有跟过去",
+        "it leads to {url}, which is not safe or lies in this network; that was not followed",
+    ),
+    "redirects": ("它转来转去没有尽头", "it leads from one address to the next without end"),
     "bad_address": ("网址不正确：{url}", "not a valid address: {url}"),
     "without_proxy": ("{name}（不经代理）", "{name} (without the proxy)"),
     "proxy": ("系统设置的代理连不上", "the system's proxy does not answer"),

@@ -68,32 +68,46 @@ def about(package, config, path, files):
     }
 
 
-def greedy(package, config, path, files):
-    """Greedy next token of each prompt; None where rounding may decide.
+def sure_token(package, model, config, ids):
+    """Greedy token after ``ids``, whose last position is evaluated again; None where rounding may decide.
 
     A random model now and then finds two tokens nearly equally likely. It does where a draw between the best two, with
     chances that differ e-fold for a difference of 0.05 in their logits, does not come out the same 16 times.
     """
-    model = package.Pipeline(path).model
     draw = package._C.GenerationConfig(
         max_length=8192, do_sample=True, top_k=2, top_p=1.0, temperature=0.05, num_threads=config.num_threads
     )
+    token = model.generate_next_token(ids, config, len(ids) - 1, len(ids))
+    drawn = {model.generate_next_token(ids, draw, len(ids) - 1, len(ids)) for _ in range(DRAWS)}
+    return token if drawn == {token} else None
+
+
+def greedy(package, config, path, files):
+    """Greedy next token of each prompt; None where rounding may decide."""
+    model = package.Pipeline(path).model
     tokens = []
     for ids in prompts(model, GREEDY_PROMPTS):
         token = model.generate_next_token(ids, config, 0, len(ids))
-        drawn = {model.generate_next_token(ids, draw, len(ids) - 1, len(ids)) for _ in range(DRAWS)}
-        tokens.append(token if drawn == {token} else None)
+        sure = sure_token(package, model, config, ids)
+        tokens.append(token if sure == token else None)
     return tokens
 
 
 def chunks(package, config, path, files):
-    """Greedy tokens after 300 tokens, evaluated at once and in chunks (size -> tokens).
+    """Greedy next tokens after 20 prompts of 300 tokens, evaluated at once and in chunks (size -> tokens).
 
-    No chunk is shorter than 32 tokens: their attention does not go through BLAS, so it rounds differently.
+    None where rounding may decide: BLAS adds in another order for other sizes, in its own way on each processor. No
+    chunk is shorter than 32 tokens: their attention does not go through BLAS.
     """
     model = package.Pipeline(path).model
-    prompt = (prompts(model)[49] * 4)[:300]
-    return {str(size): generate(model, config, prompt, size, 8) for size in (300, 60, 64, 100, 128, 150)}
+    texts = [(one * 6)[:300] for one in prompts(model) if len(one) >= 60]
+    found = {}
+    for size in (300, 60, 64, 100, 128, 150):
+        found[str(size)] = []
+        for ids in texts:
+            generate(model, config, ids, size, 1)
+            found[str(size)].append(sure_token(package, model, config, ids))
+    return found
 
 
 def long_context(package, config, path, files):

