@@ -45,7 +45,8 @@ class StopSignal:
         """Let Ctrl+C, Ctrl+Break, a closed window, log-off and shutdown request the stop. Call in the main thread."""
 
         def on_signal(number: int, frame: FrameType | None) -> None:
-            self.request()
+            # Not here: this runs in the main thread, which may just hold the lock inside ``requested.wait``.
+            threading.Thread(target=self.request, name="stop", daemon=True).start()
 
         signal.signal(signal.SIGINT, on_signal)
         signal.signal(signal.SIGTERM, on_signal)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import struct
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -73,6 +75,31 @@ def test_ctrl_c_during_a_long_prompt(make_bundle: MakeBundle, tmp_path: Path) ->
             pass
         assert bundle.stop(running.program) == 0
     wait_until(lambda: port_is_free(running.port))
+
+
+def test_connections_that_are_reset_before_they_are_accepted_end_nothing(make_bundle: MakeBundle) -> None:
+    """A port scan, a security program, a browser that changes its mind: python/cpython#93821."""
+    bundle = make_bundle()
+    with bundle.running("--port", "0") as running:
+        for _ in range(300):
+            connection = socket.create_connection(("127.0.0.1", running.port), timeout=30)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+        assert running.chat("还在吗")["usage"]["completion_tokens"] > 0
+
+
+def test_the_worker_imports_the_engine_without_our_pipe_on_its_standard_input(make_bundle: MakeBundle) -> None:
+    """Asked as Windows' C runtime would: 2 is a character device, 3 a pipe."""
+    bundle = make_bundle()
+    package = bundle.folder / "app" / "engine" / "avx2" / "chatglm_cpp" / "__init__.py"
+    look = (
+        "import ctypes as _c, os as _o\n"
+        "_k = _c.WinDLL('kernel32'); _k.GetStdHandle.restype = _c.c_void_p; _k.GetFileType.argtypes = [_c.c_void_p]\n"
+        "open('logs/seen.txt', 'w').write(f'{_k.GetFileType(_k.GetStdHandle(-10))} {_o.read(0, 1)}')\n"
+    )
+    bundle.replace("app/engine/avx2/chatglm_cpp/__init__.py", look.encode() + package.read_bytes())
+    with bundle.running("--port", "0"):
+        assert (bundle.folder / "logs" / "seen.txt").read_text() == "2 b''"
 
 
 def small_model(folder: Path) -> Path:
