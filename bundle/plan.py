@@ -59,18 +59,22 @@ class Plan:
             "volume_bytes": self.volume_bytes,
         }
         digest.update(json.dumps(options, sort_keys=True).encode())
-        for path in _own_sources(self.recipe):
-            digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+        for name, path in own_sources(self.recipe):
+            digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
 
 
-def _own_sources(recipe: Recipe) -> Iterator[Path]:
-    """Yield every file of this repository that can change an archive, in a fixed order."""
-    yield from (recipe.path, recipe.lock_path, ROOT / "requirements.txt")
-    for folder in ("bundle", "payload", "templates", "docs"):
-        for path in sorted((ROOT / folder).rglob("*")):
+def own_sources(recipe: Recipe, root: Path = ROOT) -> Iterator[tuple[str, Path]]:
+    """Yield every file of the repository ``root`` that can change an archive, with its name there, in a fixed order.
+
+    Of docs/ only the folder that ships.
+    """
+    yield from (("recipe", recipe.path), ("lock", recipe.lock_path))
+    yield "requirements.txt", root / "requirements.txt"
+    for folder in ("bundle", "payload", "templates", "docs/help"):
+        for path in sorted((root / folder).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
-                yield path
+                yield path.relative_to(root).as_posix(), path
 
 
 def _file_state(path: Path | None) -> list[object] | None:

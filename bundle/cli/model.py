@@ -30,6 +30,9 @@ from bundle.model.random_model import write_random_model
     help="Which hubs are asked first for SOURCE.",
 )
 @click.option(
+    "--cache", type=click.Path(path_type=Path, file_okay=False), help="Folder for downloads: SOURCE takes about 12 GB."
+)
+@click.option(
     "--shape-test", metavar="tiny|small|full", help="Without SOURCE: random weights, for tests and benchmarks."
 )
 def quantize(
@@ -40,6 +43,7 @@ def quantize(
     check: bool,
     workers: int | None,
     mirrors: str,
+    cache: Path | None,
     shape_test: str | None,
 ) -> None:
     """Turn original ChatGLM3 weights (a folder, or a hub id such as THUDM/chatglm3-6b) into a model file."""
@@ -59,7 +63,7 @@ def quantize(
         workers=workers,
         log=Log(),
         check=check,
-        downloads=default_cache_dir() / "weights",
+        downloads=(cache or default_cache_dir()) / "weights",
         mirrors=mirrors,
     )
     click.echo(f"model:   {made.path}")

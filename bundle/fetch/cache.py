@@ -71,7 +71,7 @@ class Cache:
         Only folders of ours: ``--cache`` may name a folder that holds other things too.
         """
         freed = 0
-        for name in ("files", "partial", "engine", "tools", "zig", "builds"):
+        for name in ("files", "partial", "engine", "tools", "zig", "builds", "weights"):
             for path in (self.root / name).rglob("*"):
                 freed += path.stat().st_size if path.is_file() and not path.is_symlink() else 0
             shutil.rmtree(self.root / name, ignore_errors=True)

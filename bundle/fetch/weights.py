@@ -127,7 +127,7 @@ def _recorded(folder: Path) -> list[HubFile]:
 
 def _list_first(hub_id: str, hubs: Sequence[Hub], session: requests.Session, folder: Path, log: Log) -> list[HubFile]:
     """Return the needed files as the first answering hub lists them, and record them in ``folder``."""
-    from oneclick.download.transport import Fault
+    from oneclick.download.faults import Fault
 
     reasons = []
     for hub in hubs:
@@ -269,7 +269,8 @@ def _no_source(file: HubFile, reasons: Sequence[str]) -> BundleError:
 
 def _fetch_small(hub_id: str, file: HubFile, hubs: Sequence[Hub], session: requests.Session, folder: Path) -> None:
     """Download a small file that is known by git's digest: SHA-1 of ``blob SIZE\\0`` and the bytes."""
-    from oneclick.download.transport import Fault, ask_small
+    from oneclick.download.faults import Fault
+    from oneclick.download.transport import ask_small
 
     reasons = []
     for hub in hubs:

@@ -312,8 +312,8 @@ def hub_differences(recipe: Recipe) -> Iterator[str]:
 def _announced(entry: ModelSource, session: requests.Session) -> Announced:
     """Return what the hub of ``entry`` says of its file; nothing when it does not answer or is no hub."""
     from oneclick.download import Announced
+    from oneclick.download.faults import Fault
     from oneclick.download.hubs import source_of
-    from oneclick.download.transport import Fault
 
     source = source_of(entry.__dict__)
     try:

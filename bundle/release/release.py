@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bundle.archive.members import read_members
@@ -90,10 +90,12 @@ def make_release(
         PAGE: render_page(release).encode(),
     }
     latest = _latest(release, manifest_bytes)
+    large = {path: report.sha256[path.name] for path in report.paths}
+    large |= {path: patch.file.sha256 for path, patch in zip(patches, described, strict=True)}
     if signer:
         texts |= signer.signed(LATEST, latest)
     with disk_named(to, "make room or choose another folder"):
-        _write(to, [*report.paths, *patches], texts, latest, signer)
+        _write(to, large, texts, latest, signer)
     return release
 
 
@@ -115,14 +117,18 @@ def _latest(release: Release, manifest_bytes: bytes) -> bytes:
 # Writing
 
 
-def _write(to: Path, large: Sequence[Path], texts: dict[str, bytes], latest: bytes, signer: Signer | None) -> None:
-    """Put everything into ``to``; what is there already and right is not written again."""
+def _write(to: Path, large: Mapping[Path, str], texts: dict[str, bytes], latest: bytes, signer: Signer | None) -> None:
+    """Put everything into ``to``; what is there already and right is not written again.
+
+    ``large``: file -> the digest that was verified, which a copy has to have.
+    """
     to.mkdir(parents=True, exist_ok=True)
     sums = {}
-    for path in large:
+    for path, verified in large.items():
         _copy(path, to / path.name)
         sums[path.name] = file_sha256(to / path.name)
-        if sums[path.name] != file_sha256(path):
+        if sums[path.name] != verified:
+            (to / path.name).unlink()
             raise StorageError(f"{path.name} changed while it was copied", why="its digest differs", do="publish again")
     for name, data in texts.items():
         _put(to / name, data)

@@ -9,7 +9,7 @@ import pytest
 
 from bundle.errors import StorageError, UsageError
 from bundle.model.random_model import write_random_model
-from bundle.plan import parse_size, resolve_plan
+from bundle.plan import own_sources, parse_size, resolve_plan
 
 
 def test_the_default_plan_is_the_default_recipe(tmp_path: Path) -> None:
@@ -69,3 +69,15 @@ def test_a_fingerprint_changes_with_what_is_packed_and_with_nothing_else(tmp_pat
     assert with_model != one
     os.utime(tmp_path / "mine.bin", ns=(1, 1))
     assert resolve_plan(output=tmp_path, with_model=str(tmp_path / "mine.bin")).fingerprint() != with_model
+
+
+def test_a_file_that_only_moved_is_another_plan_and_documents_that_do_not_ship_are_none(tmp_path: Path) -> None:
+    recipe = resolve_plan(output=tmp_path).recipe
+    for name in ("requirements.txt", "bundle/a.py", "docs/help/picture.png", "docs/PERFORMANCE.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    names = [name for name, _ in own_sources(recipe, tmp_path)]
+    assert names == ["recipe", "lock", "requirements.txt", "bundle/a.py", "docs/help/picture.png"]
+    (tmp_path / "bundle" / "sub").mkdir()
+    (tmp_path / "bundle" / "a.py").rename(tmp_path / "bundle" / "sub" / "a.py")
+    assert "bundle/sub/a.py" in [name for name, _ in own_sources(recipe, tmp_path)]

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from bundle.stage.render import render_text
 from oneclick import settings
 from oneclick.messages import set_language
-from oneclick.settings import CHECKS, Settings, decode, parse_settings, read_settings, set_value, with_value
+from oneclick.settings import CHECKS, Settings, decode, parse_settings, read_settings
+from oneclick.settings_file import set_value, with_value
 
 
 @pytest.fixture(autouse=True)

@@ -95,7 +95,8 @@ def is_newer(version: str, present: str, page: str) -> bool:
 
 
 def _ask(address: str, page: str) -> bytes:
-    from oneclick.download.transport import Fault, ask_small, make_session
+    from oneclick.download.faults import Fault
+    from oneclick.download.transport import ask_small, make_session
 
     with make_session() as session:
         try:

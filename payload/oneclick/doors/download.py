@@ -18,7 +18,8 @@ from oneclick.model.choice import inspect_model
 from oneclick.model.download import PATIENCE_S
 from oneclick.model.dropped_files import candidates, in_downloads_folder, unfinished
 from oneclick.pc.machine import Memory, memory
-from oneclick.settings import read_settings, set_value
+from oneclick.settings import read_settings
+from oneclick.settings_file import set_value
 from oneclick.sizes import in_words
 
 

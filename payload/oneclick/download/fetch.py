@@ -6,10 +6,11 @@ import hashlib
 import time
 from typing import BinaryIO, Callable
 
+from oneclick.download.faults import GONE, HICCUP, STALL, Fault
 from oneclick.download.files import Tuning
 from oneclick.download.part import Part
 from oneclick.download.sources import Standing
-from oneclick.download.transport import GONE, HICCUP, STALL, Body, Fault
+from oneclick.download.transport import Body
 
 HTML_STARTS = (b"<!doctype", b"<html", b"<head")
 

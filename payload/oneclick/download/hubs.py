@@ -6,8 +6,9 @@ import json
 import urllib.parse
 from typing import TYPE_CHECKING, Mapping
 
+from oneclick.download.faults import HICCUP, Fault
 from oneclick.download.files import Announced, Source
-from oneclick.download.transport import HICCUP, Fault, ask_small, head
+from oneclick.download.transport import ask_small, head
 
 if TYPE_CHECKING:
     import requests

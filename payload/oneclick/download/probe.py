@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Sequence
 
 from oneclick.download.errors import Attempt
+from oneclick.download.faults import GONE, STALL, Fault
 from oneclick.download.fetch import check_start
 from oneclick.download.files import Source
 from oneclick.download.proxy import Lines
-from oneclick.download.transport import GONE, STALL, Fault, make_session, open_range
+from oneclick.download.transport import make_session, open_range
 
 if TYPE_CHECKING:
     import requests

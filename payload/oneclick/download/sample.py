@@ -6,9 +6,9 @@ import threading
 import time
 from typing import Sequence
 
+from oneclick.download.faults import GONE, Fault
 from oneclick.download.fetch import Run
 from oneclick.download.sources import Standing
-from oneclick.download.transport import GONE, Fault
 from oneclick.download.workers import Crew
 
 OVER = 0.0

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Callable, Sequence
 
 from oneclick.download.errors import Attempt
+from oneclick.download.faults import GONE, HICCUP, PATIENCE, Fault, Refused, TooMany
 from oneclick.download.files import Event, Source, Tuning
-from oneclick.download.transport import GONE, HICCUP, PATIENCE, Fault, Refused, TooMany
 
 MAX_WAIT_S = 8.0
 SHORT_WAIT_S = 10.0

@@ -11,13 +11,14 @@ from typing import Callable
 
 from oneclick.download.checks import check_writable, is_full
 from oneclick.download.errors import AllSourcesFailed, Attempt, Cancelled, DigestDiffers, DiskFull, NotWritable
+from oneclick.download.faults import GONE, HICCUP, PATIENCE, Fault
 from oneclick.download.fetch import check_start
 from oneclick.download.files import DownloadResult, Event, Progress, RemoteFile, Source, Tuning
 from oneclick.download.part import replace_patiently
 from oneclick.download.probe import address_of
 from oneclick.download.proxy import Lines
 from oneclick.download.rate import RateMeter
-from oneclick.download.transport import GONE, HICCUP, PATIENCE, Fault, open_range
+from oneclick.download.transport import open_range
 
 
 @dataclass(frozen=True)

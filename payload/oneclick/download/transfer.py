@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Callable, Mapping
 from oneclick.download.checks import check_folder, check_writable
 from oneclick.download.digest import RunningDigest
 from oneclick.download.errors import AllSourcesFailed, Attempt, Cancelled, DigestDiffers, NotWritable
+from oneclick.download.faults import GONE
 from oneclick.download.files import DownloadResult, Event, Progress, RemoteFile, Tuning
 from oneclick.download.part import Part
 from oneclick.download.probe import probe_all
@@ -19,7 +20,6 @@ from oneclick.download.rate import RateMeter
 from oneclick.download.sample import Sample
 from oneclick.download.sources import Board, Standing
 from oneclick.download.stream import Watch, download_of_unknown_size
-from oneclick.download.transport import GONE
 from oneclick.download.workers import Crew
 
 if TYPE_CHECKING:

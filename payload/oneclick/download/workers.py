@@ -9,13 +9,14 @@ import time
 
 from oneclick.download.checks import is_full
 from oneclick.download.errors import AllSourcesFailed, Attempt, DiskFull, NotWritable
+from oneclick.download.faults import LESSON, STALL, Fault
 from oneclick.download.fetch import Run, Writer, pump
 from oneclick.download.files import RemoteFile, Tuning
 from oneclick.download.part import Part
 from oneclick.download.probe import address_of
 from oneclick.download.proxy import Lines
 from oneclick.download.sources import Board, Standing
-from oneclick.download.transport import LESSON, STALL, Body, Fault, open_range
+from oneclick.download.transport import Body, open_range
 
 STOP_PATIENCE_S = 2.0
 

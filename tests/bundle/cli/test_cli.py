@@ -63,9 +63,12 @@ def test_help_names_every_command_without_network(tmp_path: Path) -> None:
 def test_clean_empties_only_folders_of_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "a").write_bytes(b"123")
+    (tmp_path / "weights" / "chatglm3-6b").mkdir(parents=True)
+    (tmp_path / "weights" / "chatglm3-6b" / "model.bin").write_bytes(b"12 GB")
     (tmp_path / "photos").mkdir()
     assert main(["clean", "--cache", str(tmp_path)]) == 0
-    assert "3 B" in capsys.readouterr().out
+    assert "8 B" in capsys.readouterr().out
+    assert not (tmp_path / "weights").exists()
     assert (tmp_path / "photos").is_dir()
     assert not (tmp_path / "files").exists()
 

@@ -11,7 +11,8 @@ import pytest
 
 from bundle.check.verify import verify_archive
 from bundle.cli.main import main
-from bundle.errors import AuditFailed, UsageError
+from bundle.errors import AuditFailed, StorageError, UsageError
+from bundle.release import release
 from bundle.release.previous import read_previous
 from bundle.release.release import make_release
 from tests.bundle.release.releases import RECIPE, archive_of, recipe_with, volumes_of
@@ -115,3 +116,21 @@ def test_the_command_makes_the_folder(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["publish", str(archive.path), "--to", str(tmp_path / "out"), "--message-zh", "第一版"]) == 0
     assert archive.sha256 in capsys.readouterr().out
     assert "- 第一版\n" in (tmp_path / "out" / "release-notes.en.md").read_text("utf-8")
+
+
+def test_an_archive_that_changed_after_it_was_verified_is_not_released(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hard link has the source's bytes, whatever they are by now."""
+    archive = archive_of(tmp_path, "new")
+    real = release.render_page
+
+    def change_meanwhile(*arguments: object) -> str:
+        archive.path.write_bytes(archive.path.read_bytes()[:-1] + b"?")
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(release, "render_page", change_meanwhile)
+    with pytest.raises(StorageError, match="changed while it was copied"):
+        make_release(archive.path, tmp_path / "out", RECIPE)
+    assert not (tmp_path / "out" / "latest.json").exists()
+    assert not (tmp_path / "out" / "ChatGLM3_cpp.7z").exists()

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from oneclick.download import transport
-from oneclick.download.transport import Fault, ask_small, is_private, make_session
+from oneclick.download.faults import Fault
+from oneclick.download.transport import ask_small, is_private, make_session
 
 BOMB_BYTES = 256 << 20
 

@@ -19,7 +19,8 @@ import trustme
 from oneclick.download import AllSourcesFailed, ProbeResult, make_session, order_by_answer, probe
 from oneclick.download import Source as AnySource
 from oneclick.download import proxy as lines
-from oneclick.download.transport import Fault, open_range
+from oneclick.download.faults import Fault
+from oneclick.download.transport import open_range
 from tests.payload.download.conftest import Fetch, reasons
 from tests.support.bad_server import BadServer, Behaviour, ok, stall, status
 
