@@ -16,6 +16,8 @@ from bench.result import MARK, NOT_MEASURED, Row, finish, not_measured, read_row
 from bench.run import benchmarks
 from bundle.plan import ROOT
 
+pytestmark = pytest.mark.slow
+
 MACHINE = {"commit": "abc", "cpu": "a CPU", "system": "Linux", "python": "3.11"}
 
 

@@ -23,6 +23,7 @@ PAYLOAD = (
     *("module_cache", "sizes", "messages", "errors", "files", "hashing", "folder", "logs", "stopping", "status"),
     *(
         "settings",
+        "settings_file",
         "remembered",
         "console",
         "course",

@@ -31,6 +31,8 @@ from bundle.errors import BundleError, StorageError, UsageError
 from bundle.windows.names import NameSet, member_problem
 from tests.support.trees import pack
 
+pytestmark = pytest.mark.slow
+
 MUTATIONS = 10_000
 """Damaged archives in all; shared out between 7z, wheels and sdists below."""
 TRACED = 300

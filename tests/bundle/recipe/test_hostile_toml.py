@@ -17,6 +17,8 @@ from bundle.recipe.recipe import RECIPES, read_recipe, read_toml
 from bundle.release.matrix import MATRIX, read_matrix
 from oneclick.settings import CHECKS, parse_settings
 
+pytestmark = pytest.mark.slow
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),

@@ -19,6 +19,8 @@ from bundle.release import matrix
 from bundle.release.matrix import read_matrix, share_of, shares
 from tests.support.clients import node_clients
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 WORKFLOW = ROOT / ".github" / "workflows" / "release.yml"
 CI = WORKFLOW.with_name("ci.yml")

@@ -28,6 +28,8 @@ from tests.bundle.release.releases import archive_of, bundle_json
 from tests.payload.update.test_signature import make_key
 from tests.support.wine import extract
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 KILLING = Path(__file__).with_name("killing.py")
 PAYLOAD = {

@@ -23,7 +23,10 @@ from tests.bundle.release.hosts.webdav import serving_webdav
 from tests.bundle.release.releases import RECIPE, archive_of
 
 ROOT = Path(__file__).resolve().parents[3]
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub calls httpx2 so
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),  # huggingface_hub calls httpx2 so
+]
 KINDS = ["github", "hf", "modelscope", "webdav"]
 RUN = "import sys; sys.path[:0] = ['.', 'payload']; from bundle.cli.main import main; sys.exit(main(sys.argv[1:]))"
 """The command line in a process of its own, to be killed."""

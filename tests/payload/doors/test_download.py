@@ -37,6 +37,8 @@ from oneclick.settings import read_settings
 from oneclick.status import Status
 from tests.support.bad_server import BadServer, ok, status
 
+pytestmark = pytest.mark.slow
+
 HEADER = bytes.fromhex("67676d6c03000000010000000200000000fe000000100000200000001c0000008035000000200000")
 DATA = HEADER + random.Random(6).randbytes(300_000)
 GIB = 1 << 30

@@ -14,6 +14,8 @@ from oneclick.download import AllSourcesFailed, DigestDiffers, Source
 from tests.payload.download.conftest import KIB, Fetch, reasons
 from tests.support.bad_server import BadServer, Behaviour, cut, html, ok, stall, status, trickle
 
+pytestmark = pytest.mark.slow
+
 
 def test_four_connections_fetch_blocks_and_only_the_file_remains(
     server: BadServer, fetch: Fetch, data: bytes, leftovers: Callable[[], list[str]]

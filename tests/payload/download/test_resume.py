@@ -34,6 +34,8 @@ from oneclick.download import part as download_part
 from tests.payload.download.conftest import KIB, TUNING, Fetch
 from tests.support.bad_server import BadServer, Behaviour, cut, ok, status
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 
 

@@ -24,6 +24,8 @@ from oneclick.download.transport import open_range
 from tests.payload.download.conftest import Fetch, reasons
 from tests.support.bad_server import BadServer, Behaviour, ok, stall, status
 
+pytestmark = pytest.mark.slow
+
 
 @contextlib.contextmanager
 def tls_server(certificate: trustme.LeafCert) -> Iterator[str]:

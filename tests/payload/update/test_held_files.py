@@ -22,6 +22,8 @@ from tests.bundle.release.releases import archive_of
 from tests.support.language import english  # noqa: F401 - a fixture of all tests here
 from tests.support.wine import extract
 
+pytestmark = pytest.mark.slow
+
 FOR_EVER = 1 << 60
 ATTEMPTS = 60
 """More than an update has moves and deletions."""

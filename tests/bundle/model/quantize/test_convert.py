@@ -23,6 +23,8 @@ from oneclick.model.header import read_header
 from oneclick.model.layout import tensor_layout
 from tests.support.native_chat import chat
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -13,6 +13,8 @@ from oneclick.update.integrity import file_sha256
 from tests.bundle.model.quantize.checkpoints import CASES, TYPES, write_case
 from tests.bundle.model.quantize.make_golden import GOLDEN, VERSION_2_CASES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("case", CASES)
 def test_files_are_upstreams_to_the_byte(case: str, tmp_path: Path) -> None:

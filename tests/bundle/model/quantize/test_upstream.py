@@ -10,6 +10,8 @@ from bundle.model.quantize import quantize
 from tests.bundle.model.quantize.checkpoints import write_case
 from tests.support.upstream import run_upstream, save_with_transformers
 
+pytestmark = pytest.mark.slow
+
 TYPES = ("q4_0", "q5_1", "f16")
 CHECKED = ("half", "bfloat", "int8", "int4", "single-loaded-as-half")
 

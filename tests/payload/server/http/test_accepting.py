@@ -22,6 +22,8 @@ from oneclick.server.runtime import Runtime
 from oneclick.status import Status
 from tests.payload.conftest import CONFIG, wait_for
 
+pytestmark = pytest.mark.slow
+
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: closing sends a reset instead of an end."""
 
