@@ -62,6 +62,7 @@ NOT_HERE = {
     "apt install python3-venv": "changes the machine",
     "python3 build.py --with-model q4_0 --volume-size 2g": "downloads 3.5 GB; test_build.py packs a small model so",
     "python3 build.py --wheel compile": "what `python3 build.py` does where only the package index is reached, as here",
+    "python3 build.py --wheel release": "asks GitHub; tests/bundle/test_assemble.py tries the choice locally",
     "python3 build.py --python 3.11": "test_other_bundles.py builds and double-clicks it",
     "python3 build.py --recipe chatglm3-0.4": "test_other_bundles.py builds and double-clicks it",
     "python3 build.py matrix --run N/M": "builds for an hour; tests/bundle/release/test_matrix.py runs shares of it",

@@ -1,4 +1,4 @@
-/** The server's HTTP interface as the page uses it; documented in docs/api.md and at the top of server/app.py. */
+/** The server's HTTP interface as the page uses it; documented in docs/api.md and at the top of server/api/app.py. */
 
 import { preferences } from "./preferences.js";
 
