@@ -126,6 +126,10 @@ TABLE: Table = {
         "拒绝访问：地址不是本机。请用 http://127.0.0.1 加端口号访问。",
         "Refused: the address is not this computer's. Use http://127.0.0.1 and the port.",
     ),
+    "bodies": (
+        "同时发来的大请求太多，内存放不下，请稍后再试。",
+        "Too many large requests are arriving at once; try again in a moment.",
+    ),
     "origin": (
         "拒绝来自 {origin} 的访问。若信任它，请在 设置.toml 里写一行 allowed_origins = ['{origin}']，再重新启动。",
         "Refused for {origin}. If you trust it, write allowed_origins = ['{origin}'] into 设置.toml and start again.",

@@ -6,12 +6,15 @@ import asyncio
 import json
 from typing import Any, AsyncIterator, Awaitable, MutableMapping, TypeVar
 
-from oneclick.server.api_errors import ApiError
+from oneclick.server.api_errors import ApiError, unavailable
 from oneclick.server.chat.body_text import JsonObject, check_not_lost, decode, parse_json, unpack
 from oneclick.server.http.asgi import ClientDisconnect, JSONResponse, Request, Response
 from oneclick.server.http.gate import MAX_BODY_BYTES, too_large
 
 Result = TypeVar("Result")
+
+MAX_HELD_BYTES = 64 << 20
+"""Of bodies that are still coming, all together."""
 
 STREAM_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -30,13 +33,31 @@ def encode(value: Any) -> bytes:
     return _to_json(value).encode("ascii")
 
 
+class _Held:
+    """How much of all bodies that are still coming lies in memory. The event loop's thread alone counts."""
+
+    size_bytes = 0
+
+
+async def _read_body(request: Request) -> bytes:
+    """Return the body. ApiError 413 for a long one, 503 where all of them together are too much for a PC of 8 GB."""
+    body = bytearray()
+    try:
+        async for part in request.stream():
+            body += part
+            _Held.size_bytes += len(part)
+            if len(body) > MAX_BODY_BYTES:
+                raise too_large()
+            if _Held.size_bytes > MAX_HELD_BYTES:
+                raise unavailable("server.bodies", "too_many_bodies")
+        return bytes(body)
+    finally:
+        _Held.size_bytes -= len(body)
+
+
 async def read_json(request: Request) -> JsonObject:
     """Return the request's JSON object, whatever media type it claims (curl without -H claims a form)."""
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY_BYTES:
-            raise too_large()
+    body = await _read_body(request)
     headers = request.headers
     plain = unpack(bytes(body), headers.get("content-encoding", ""), MAX_BODY_BYTES)
     text = decode(plain, headers.get("content-type", ""))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import socket
 import struct
 import threading
@@ -15,7 +17,7 @@ import pytest
 import requests
 
 from oneclick.server.api.app import create_app
-from oneclick.server.http import protocol, serve
+from oneclick.server.http import protocol, serve, streams
 from oneclick.server.http.first_page import FirstPage
 from oneclick.server.http.serve import run_server
 from oneclick.server.runtime import Runtime
@@ -175,3 +177,16 @@ def test_the_first_page_survives_a_flood_and_a_closed_connection(tmp_path: Path)
     for connection in page.hand_over():
         connection.close()
     listener.close()
+
+
+def test_bodies_that_come_at_once_are_held_within_bounds(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MAX_HELD_BYTES", 3 << 20)
+    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 4000000\r\n\r\n"
+    with contextlib.ExitStack() as at_the_end:
+        half_sent = [at_the_end.enter_context(live.connect()) for _ in range(4)]
+        for connection in half_sent:
+            connection.sendall(head.encode() + b" " * 1_500_000)
+        answered, _, _ = select.select(half_sent, [], [], 60)
+        assert answered and b" 503 " in answered[0].recv(65536)
+    wait_for(lambda: streams._Held.size_bytes == 0)
+    assert live.answers()
