@@ -270,6 +270,8 @@ class Launcher:
         was_ready = False
         while not self._stop.wait(LOOK_EVERY_S):
             snapshot = self._course.look()
+            while runtime.refusals:
+                self._console.bad(say("launcher.note", what=runtime.refusals.popleft()))
             if snapshot.phase == "ready" and not was_ready:
                 was_ready = True
                 self._say_ready(instance, runtime)

@@ -126,6 +126,10 @@ TABLE: Table = {
         "拒绝访问：地址不是本机。请用 http://127.0.0.1 加端口号访问。",
         "Refused: the address is not this computer's. Use http://127.0.0.1 and the port.",
     ),
+    "model_too_long": (
+        "model 太长，最多 {limit} 个字符；这里只有一个模型，写 chatglm3-6b 即可。",
+        "model is longer than {limit} characters; there is one model here, chatglm3-6b.",
+    ),
     "bodies": (
         "同时发来的大请求太多，内存放不下，请稍后再试。",
         "Too many large requests are arriving at once; try again in a moment.",

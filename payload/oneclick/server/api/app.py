@@ -22,7 +22,7 @@ import secrets
 from pathlib import Path
 from typing import Any, Awaitable, Callable, MutableMapping
 
-from oneclick.messages import both
+from oneclick.messages import both, current_language
 from oneclick.server.api import ollama, refusals
 from oneclick.server.api.models import list_models, one_model
 from oneclick.server.api.openai import chat_completions, completions, detokenize, tokenize
@@ -102,6 +102,9 @@ class Gate:
             self._check_key(scope, headers)
         except ApiError as error:
             log.info("%s: %d %s", request_id, error.status, error.code)
+            if error.code in ("origin_not_allowed", "host_not_allowed"):
+                who = "".join(headers.get("origin", headers.get("host", [])))[:200]
+                self._runtime.note_refusal(who, both(error.key, **error.values)[0 if current_language() == "zh" else 1])
             await error_response(error, scope["path"])(scope, receive, send_with_extra)
             return
         await self._app(scope, receive, send_with_extra)

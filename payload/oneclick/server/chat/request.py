@@ -15,6 +15,8 @@ from oneclick.server.chat import fields
 from oneclick.server.chat.body_text import JsonObject, clean
 from oneclick.server.chat.tool_request import offered_tools
 
+LONGEST_MODEL_NAME = 256
+"""It stands in every chunk of the answer."""
 MAX_MESSAGES = 4096
 MAX_CHOICES = 4
 """Answers to one request, computed one after the other."""
@@ -141,6 +143,8 @@ def _sampling_fields(body: JsonObject) -> dict[str, Any]:
     model = body.get("model")
     if model is not None and not isinstance(model, str):
         raise invalid("server.type", "model", name="model", wanted="string")
+    if model is not None and len(model) > LONGEST_MODEL_NAME:
+        raise invalid("server.model_too_long", "model", limit=LONGEST_MODEL_NAME)
     for name in ("presence_penalty", "frequency_penalty"):
         _number(body, name, 0.0, -2.0, 2.0)
     lengths = [_answer_length(body, name) for name in ("max_completion_tokens", "max_tokens")]

@@ -374,3 +374,20 @@ def test_a_refused_origin_is_told_the_line_that_lets_it_in(server: LiveServer) -
     headers = [("Host", "127.0.0.1"), ("Origin", "chrome-extension://abcdef")]
     status, _, body = send(server, "GET", "/v1/models", headers)
     assert status == 403 and "allowed_origins = ['chrome-extension://abcdef']" in json.loads(body)["error"]["message"]
+
+
+def test_the_window_says_once_who_was_turned_away(server: LiveServer) -> None:
+    server.runtime.refusals.clear()
+    server.runtime._refused.clear()  # what earlier tests were refused
+    for _ in range(3):
+        send(server, "GET", "/v1/models", [("Host", "127.0.0.1"), ("Origin", "https://page-%s.example")])
+    assert len(server.runtime.refusals) == 1 and "page-%s.example" in server.runtime.refusals[0]
+    for number in range(100):
+        send(server, "GET", "/v1/models", [("Host", "127.0.0.1"), ("Origin", f"https://{number}.example")])
+    assert len(server.runtime.refusals) <= 20
+
+
+def test_a_name_for_the_model_of_any_length_is_not_echoed_in_every_chunk(server: LiveServer) -> None:
+    body = json.dumps({"messages": [{"role": "user", "content": "hi"}], "model": "m" * 257}).encode()
+    status, _, answer = send(server, "POST", "/v1/chat/completions", [("Host", "localhost")], body)
+    assert status == 400 and json.loads(answer)["error"]["param"] == "model"
