@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from bundle.errors import StorageError
+from oneclick.files import is_held
 
 DISK_TROUBLE = (
     errno.ENOSPC,
@@ -38,6 +39,8 @@ def disk_named(target: Path, do: str, *, only: Container[int | None] | None = No
         why = error.strerror or str(error)
         if error.filename and str(error.filename) != str(target):
             why += f": {error.filename}"
+        if is_held(error):
+            do = "wait until the antivirus program or indexer that holds it is done, or exclude this folder there"
         raise StorageError(f"{target} cannot be written", why=why, do=do) from error
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from bundle.fetch.sources import Sources
 from bundle.log import Log, human_bytes
 from bundle.plan import Plan
+from oneclick.files import move
 from oneclick.update.integrity import file_sha256
 
 REHASHED_BYTES = 256_000_000
@@ -112,4 +113,4 @@ def _write(stamp: Path, made: Made) -> None:
     partial = stamp.with_suffix(".part")
     data = {key: value for key, value in asdict(made).items() if key != "fresh"}
     partial.write_text(json.dumps(data, indent=1), encoding="utf-8")
-    partial.replace(stamp)
+    move(partial, stamp)

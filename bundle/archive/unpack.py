@@ -25,7 +25,7 @@ from bundle.archive.foreign import (
 from bundle.disk import disk_named
 from bundle.errors import StorageError
 from bundle.windows.names import member_problem
-from oneclick.files import patiently
+from oneclick.files import move
 
 Select = Callable[[str], bool]
 
@@ -79,7 +79,7 @@ def _write(
         _copy_links(path, content, links, limits)
         if target.exists():
             target.rmdir()
-        patiently(lambda: content.replace(target))
+        move(content, target)
         return sorted(written)
 
 

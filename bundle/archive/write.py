@@ -28,6 +28,7 @@ from bundle.archive.streams import Part, TreeFile, list_tree, plan_parts
 from bundle.archive.volumes import VolumeWriter, check_volume_size, existing_volumes
 from bundle.disk import disk_named, scratch_folder
 from bundle.errors import UsageError
+from oneclick.files import move
 
 ROOT_NAME = "ChatGLM3_cpp"
 _CHUNK = 1 << 20
@@ -224,7 +225,7 @@ def _move_into_place(paths: Sequence[Path], target: Path) -> tuple[Path, ...]:
     """
     final = [target.with_name(path.name) for path in paths]
     for path, place in reversed(list(zip(paths, final, strict=True))):
-        path.replace(place)
+        move(path, place)
     for stale in {target, *existing_volumes(target)} - set(final):
         stale.unlink(missing_ok=True)
     return tuple(final)

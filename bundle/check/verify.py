@@ -17,6 +17,7 @@ from bundle.archive.volumes import find_volumes
 from bundle.archive.write import ArchiveInfo
 from bundle.contents.manifest import MAX_BYTES, NAME, Manifest, ManifestFile, dump, load
 from bundle.errors import AuditFailed, UsageError
+from oneclick.files import move
 
 SUMS = "SHA256SUMS"
 _SUM_LINE = re.compile(r"(?P<digest>[0-9a-f]{64}) [ *](?P<name>[^/\\\r\n]+)")
@@ -234,7 +235,7 @@ def write_sums(info: ArchiveInfo) -> Path:
     text = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
     partial = folder / f"{SUMS}.part"
     partial.write_text(text, encoding="utf-8", newline="\n")
-    partial.replace(folder / SUMS)
+    move(partial, folder / SUMS)
     return folder / SUMS
 
 

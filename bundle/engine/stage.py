@@ -13,6 +13,7 @@ from bundle.engine.wheel import WheelInfo, check_wheel
 from bundle.errors import BundleError, UsageError
 from bundle.windows.instruction_set import read_instruction_sets, smallest_level
 from bundle.windows.pe import is_windows_dll, read_imports
+from oneclick.files import move
 
 _LEFT_OUT = {"convert.py", "openai_api.py", "langchain_api.py", "_C.pyi"}
 """Files of the package that no user of a bundle needs. ``chatglm_cpp/__init__.py`` imports ``convert`` (and PyTorch)
@@ -65,7 +66,7 @@ def _stage_level(wheel: Path, unpacked: Path, engine: Path) -> StagedLevel:
         if file.suffix.lower() == ".dll":
             _share(file, engine / "shared")
         elif file.is_file() and file.name not in _LEFT_OUT:
-            file.replace(target / file.name)
+            move(file, target / file.name)
     return StagedLevel(name=level, folder=f"app/engine/{level}", requires=used)
 
 
@@ -78,7 +79,7 @@ def _share(dll: Path, shared: Path) -> None:
             why="they share the folder app/engine/shared",
             do="use wheels that were made together",
         )
-    dll.replace(target)
+    move(dll, target)
 
 
 def _stage_licences(unpacked: Path, info: WheelInfo, target: Path) -> None:

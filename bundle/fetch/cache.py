@@ -9,6 +9,7 @@ import platformdirs
 
 from bundle.errors import StorageError
 from bundle.recipe.lock import PinnedFile
+from oneclick.files import move
 from oneclick.update.integrity import file_sha256
 
 
@@ -61,7 +62,7 @@ class Cache:
         """Move a file whose digest was just checked into the cache and return its place."""
         path = self.path_of(pinned)
         path.parent.mkdir(parents=True, exist_ok=True)
-        verified.replace(path)
+        move(verified, path)
         self._verified[pinned.sha256] = path
         return path
 

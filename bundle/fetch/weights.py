@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bundle.errors import BundleError, DigestMismatch, SourceError, StorageError
 from bundle.fetch.cache import default_cache_dir
 from bundle.log import Log, human_bytes
+from oneclick.files import move
 
 if TYPE_CHECKING:
     import requests
@@ -283,7 +284,7 @@ def _fetch_small(hub_id: str, file: HubFile, hubs: Sequence[Hub], session: reque
         if hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == file.git_sha1:
             part = folder / (file.path + ".part")
             part.write_bytes(data)
-            part.replace(folder / file.path)
+            move(part, folder / file.path)
             return
         reasons.append(f"{hub.name}: other bytes than listed")
     raise _no_source(file, reasons)

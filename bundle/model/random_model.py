@@ -20,6 +20,7 @@ from bundle.disk import disk_named
 from bundle.errors import StorageError, UsageError
 from bundle.model import random_tokenizer
 from bundle.model.quantize.blocks import quantize_rows
+from oneclick.files import move
 from oneclick.model.header import DTYPES, SPECIAL_TOKENS, ModelHeader, pack_header
 from oneclick.model.layout import Tensor, expected_size, pack_tensor_head, tensor_layout
 
@@ -88,7 +89,7 @@ def write_random_model(
                 out.write(pack_header(header) + proto)
                 for chunk in _tensors(header, voices, seed, weight_scale):
                     out.write(chunk)
-            temporary.replace(path)
+            move(temporary, path)
         except OSError:
             with contextlib.suppress(OSError):
                 temporary.unlink()

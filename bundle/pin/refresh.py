@@ -21,6 +21,7 @@ from bundle.log import Log
 from bundle.recipe.lock import FORMAT, Lock, PinnedFile, lock_text, read_lock
 from bundle.recipe.recipe import Mirror, ModelSource, Recipe
 from bundle.stage.packages import PLATFORM, uv_program
+from oneclick.files import move
 
 if TYPE_CHECKING:
     import requests
@@ -326,4 +327,4 @@ def write_lock(lock: Lock) -> None:
     """Replace the lock file with ``lock``."""
     partial = lock.path.with_name(lock.path.name + ".part")
     partial.write_text(lock_text(lock), encoding="utf-8", newline="\n")
-    partial.replace(lock.path)
+    move(partial, lock.path)

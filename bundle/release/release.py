@@ -29,6 +29,7 @@ from bundle.release.notes import Words, write_notes
 from bundle.release.page import render_page
 from bundle.release.previous import LATEST, Previous
 from bundle.release.sign import Signer, require_signer
+from oneclick.files import move
 from oneclick.update.integrity import file_sha256
 from oneclick.update.signature import ENDING
 
@@ -150,7 +151,7 @@ def _copy(source: Path, target: Path) -> None:
         partial.hardlink_to(source)
     except OSError:  # another disk, or a disk without links
         shutil.copyfile(source, partial)
-    partial.replace(target)
+    move(partial, target)
     # Replacing a hard link by another one to the same file leaves both names.
     partial.unlink(missing_ok=True)
 
@@ -160,4 +161,4 @@ def _put(target: Path, data: bytes) -> None:
         return
     partial = target.with_name(target.name + ".part")
     partial.write_bytes(data)
-    partial.replace(target)
+    move(partial, target)

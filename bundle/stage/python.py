@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bundle.archive.unpack import unpack_tar, unpack_zip
 from bundle.errors import UsageError
+from oneclick.files import move
 
 SEARCHED_FOLDERS = ("..\\app", "..\\app\\packages")
 """Relative to python.exe; the engine's folder is added by the worker, which knows the CPU."""
@@ -64,7 +65,7 @@ def restore_uncompressed(path: Path, *, leave_out: Collection[str] = ()) -> None
             info.external_attr = 0o644 << 16
             info.create_system = 0
             new.writestr(info, old.read(name))
-    rewritten.replace(path)
+    move(rewritten, path)
 
 
 def write_pth(python_dir: Path, folders: Sequence[str]) -> None:

@@ -16,6 +16,17 @@ PATIENCE_S = 10.0
 """How long another program may hold a file: a scan of a fresh program takes seconds."""
 
 
+HELD = (5, 32, 33)
+"""What Windows says of a file that another program has open: ERROR_ACCESS_DENIED (renaming a folder, or a file that is
+being deleted), ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION.
+https://learn.microsoft.com/windows/win32/debug/system-error-codes--0-499-"""
+
+
+def is_held(error: OSError) -> bool:
+    """Tell whether another program's handle may be the cause; no only where the system is not Windows."""
+    return getattr(error, "winerror", None) in HELD
+
+
 def patiently(
     act: Callable[[], Result], patience_s: float = PATIENCE_S, sleep: Callable[[float], None] = time.sleep
 ) -> Result:
@@ -34,6 +45,11 @@ def patiently(
         wait_s = min(2.0, wait_s * 2)
 
 
+def move(source: Path, target: Path) -> None:
+    """Give ``source`` the name ``target``, in place of a file of that name, as ``patiently`` as a scanner asks for."""
+    patiently(lambda: source.replace(target))
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` so that it is whole or as it was before, also after the power went.
 
@@ -44,7 +60,7 @@ def write_whole(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    patiently(lambda: partial.replace(path))
+    move(partial, path)
 
 
 def flush(path: Path) -> None:

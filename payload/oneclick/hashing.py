@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable
 
 from oneclick.errors import OneClickError
-from oneclick.files import open_to_read, reading
+from oneclick.files import open_to_read, reading, write_whole
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in total."""
@@ -58,13 +59,9 @@ class DigestMemory:
         """Keep ``sha256`` for ``file``; a folder that cannot be written only costs the next start some seconds."""
         state = file.stat()
         entries = {**self._read(), file.name: [state.st_size, state.st_mtime_ns, sha256]}
-        temporary = self._path.with_name(self._path.name + ".tmp")
-        try:
+        with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(entries, indent=1), encoding="utf-8")
-            temporary.replace(self._path)
-        except OSError:
-            return
+            write_whole(self._path, json.dumps(entries, indent=1).encode())
 
     def _read(self) -> dict[str, Any]:
         try:

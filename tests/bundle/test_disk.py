@@ -24,3 +24,11 @@ def test_of_chosen_troubles_others_pass(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(FileNotFoundError), disk_named(tmp_path, "make room", only=DISK_TROUBLE):
         (tmp_path / "nothing").read_bytes()
+
+
+def test_a_file_that_a_scanner_holds_is_no_full_disk(tmp_path: Path) -> None:
+    held = PermissionError(13, "The process cannot access the file")
+    held.winerror = 32  # type: ignore[attr-defined]
+    with pytest.raises(StorageError, match="antivirus program or indexer") as caught, disk_named(tmp_path, "make room"):
+        raise held
+    assert "make room" not in str(caught.value)

@@ -123,6 +123,30 @@ def test_the_payload_never_imports_the_builder() -> None:
     ] == []
 
 
+def test_every_rename_waits_for_scanners() -> None:
+    """One function renames; who needs a failure of its own calls ``patiently``."""
+    own_way = {
+        "files.py",  # the function
+        "module_cache.py",  # imports nothing of ours; a cache that is not written costs a slower start
+    }
+    impatient = []
+    for _, _, path in SOURCES:
+        tree = ast.parse(path.read_text("utf-8"))
+        patient = {
+            inner
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "patiently"
+            for inner in ast.walk(node)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node not in patient:
+                is_rename = node.func.attr == "rename" or ast.unparse(node.func) == "os.replace"
+                is_path_replace = node.func.attr == "replace" and len(node.args) == 1 and not node.keywords
+                if (is_rename or is_path_replace) and path.name not in own_way:
+                    impatient.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert impatient == []
+
+
 def test_no_module_is_longer_than_a_person_reads_at_once() -> None:
     lengths = {str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for _, _, path in SOURCES}
     assert {name: length for name, length in lengths.items() if length > LONGEST_MODULE} == {}

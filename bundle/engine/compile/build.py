@@ -25,7 +25,7 @@ from bundle.engine.request import (
     Log,
     required_files,
 )
-from oneclick.files import patiently
+from oneclick.files import move
 
 
 def build_engine(
@@ -74,7 +74,7 @@ def _compile(
             raise CompileFailed(kept, error.returncode) from None
         _write_digests(made)
         shutil.rmtree(folder, ignore_errors=True)  # a damaged entry
-        patiently(lambda: made.rename(folder))
+        move(made, folder)
 
 
 def _cache_folder(request: EngineRequest, fetch: Fetch, cache_dir: Path) -> Path:

@@ -14,7 +14,7 @@ import uv
 from bundle.archive.unpack import unpack_tar, unpack_zip
 from bundle.engine.request import EngineRequest, Fetch, Log, header_files
 from bundle.errors import BundleError, SourceError
-from oneclick.files import patiently
+from oneclick.files import move
 
 _PYCONFIG = Path(__file__).with_name("pyconfig_windows.h")
 
@@ -55,7 +55,7 @@ def _unpack_headers(archive: Path, target: Path) -> None:
     scratch = target.with_name(target.name + ".unpacked")
     if archive.suffix == ".nupkg":
         unpack_zip(archive, scratch, select=lambda name: name.startswith("tools/include/"))
-        patiently(lambda: (scratch / "tools" / "include").rename(target))
+        move(scratch / "tools" / "include", target)
         return
     unpack_tar(archive, scratch, select=_is_header)
     includes = sorted(scratch.glob("*/*/Include"))
@@ -66,8 +66,8 @@ def _unpack_headers(archive: Path, target: Path) -> None:
             why=f"found {len(includes)} Include folders and {len(configs)} PC/pyconfig.h",
             do="correct HEADER_SOURCES in bundle/engine/request.py",
         )
-    patiently(lambda: includes[0].rename(target))
-    configs[0].replace(target / "pyconfig.h")
+    move(includes[0], target)
+    move(configs[0], target / "pyconfig.h")
 
 
 def _is_header(name: str) -> bool:

@@ -16,7 +16,7 @@ import uv
 from bundle.engine.exclusive import hold_exclusively
 from bundle.engine.request import Log
 from bundle.errors import SourceError
-from oneclick.files import patiently
+from oneclick.files import move
 
 LOCK = Path(__file__).with_name("tools.lock")
 """Versions and digests for every host; refreshed with:
@@ -46,7 +46,7 @@ def install_tools(cache_dir: Path, log: Log, uv_options: Sequence[str] = ()) -> 
             log("Installing the cross compiler (zig, CMake, Ninja; about 100 MB)")
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix="making-") as making:
                 _install(Path(making) / "tools", uv_options)
-                patiently(lambda: (Path(making) / "tools").rename(folder))
+                move(Path(making) / "tools", folder)
     exe = ".exe" if os.name == "nt" else ""
     return Tools(
         zig=_only(folder, f"ziglang/zig{exe}"),

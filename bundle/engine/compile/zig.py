@@ -25,7 +25,7 @@ from bundle.engine.request import (
     Log,
 )
 from bundle.errors import BundleError
-from oneclick.files import patiently
+from oneclick.files import move
 
 _OPENBLAS_FUNCTIONS = ("cblas_sgemm", "openblas_set_num_threads")
 """What ggml calls; all symbols of scipy-openblas32 carry the prefix ``scipy_``."""
@@ -74,7 +74,8 @@ def unpack_tree(request: EngineRequest, root: Path, tools: Tools, fetch: Fetch, 
             why="it does not hold exactly one folder with a CMakeLists.txt",
             do="delete it from the cache and build again",
         )
-    source = patiently(lambda: tops[0].rename(root / "source"))
+    source = root / "source"
+    move(tops[0], source)
     for patch in patch_files(request.version):
         apply_patch(patch, source)
     write_headers(request, root / "include", fetch, log)

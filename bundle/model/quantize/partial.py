@@ -13,7 +13,7 @@ from typing import Any
 
 from bundle.errors import BundleError, StorageError
 from bundle.log import human_bytes
-from oneclick.files import patiently
+from oneclick.files import move
 
 SAVE_EVERY_S = 5.0
 
@@ -94,7 +94,7 @@ class PartialModel:
             with self.path.open("r+b") as stream:
                 os.fsync(stream.fileno())
             temporary.write_text(json.dumps(state, indent=1), encoding="utf-8")
-            temporary.replace(self._state)
+            move(temporary, self._state)
         except OSError as error:
             raise self.storage_error(error) from error
         self._saved_at = time.monotonic()
@@ -111,7 +111,7 @@ class PartialModel:
 
     def _move(self, target: Path) -> None:
         try:
-            patiently(lambda: self.path.replace(target))
+            move(self.path, target)
         except OSError as error:
             raise self.storage_error(error) from error
         self._state.unlink(missing_ok=True)

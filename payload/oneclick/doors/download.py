@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 from typing import Callable, NoReturn, Sequence
 
+from oneclick import files
 from oneclick.bundle_info import BundleInfo, CatalogueModel, read_bundle_info
 from oneclick.console import Console
+from oneclick.download.part import replace_patiently
 from oneclick.errors import OneClickError
 from oneclick.folder import BundleFolder
 from oneclick.hashing import DigestMemory, digest_of
@@ -155,7 +157,7 @@ class DownloadCommand:
             return False
         for path in candidates(self._folder.root, model):
             if self._is_right(path, model):
-                path.rename(target)
+                replace_patiently(path, target, files.PATIENCE_S)
                 self._digests.remember(target, model.sha256)
                 self._console.good(say("download.adopted", found=path.name, name=target.name))
                 return True
@@ -175,7 +177,7 @@ class DownloadCommand:
         while kept.exists():
             number += 1
             kept = target.with_name(f"{target.name}.old{number}")
-        target.rename(kept)
+        files.move(target, kept)
         self._console.bad(say("download.set_aside", name=target.name, kept=kept.name, reason=reason))
 
     # -- downloading ------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Callable
 
 from oneclick.download.errors import AnotherInstance, CannotRename, NotWritable
 from oneclick.download.files import RemoteFile
-from oneclick.files import patiently
+from oneclick.files import move, patiently
 
 FORMAT = 1
 LOCK_OFFSET = 0x7FFF0000
@@ -123,7 +123,7 @@ class Part:
         if os.fstat(self._state.fileno()).st_size or not self.path.exists() or not self.path.stat().st_size:
             return
         try:
-            self.path.replace(self.path.with_name(self.path.name + ".old"))
+            move(self.path, self.path.with_name(self.path.name + ".old"))
         except OSError as error:
             raise NotWritable(self.path, error.strerror or str(error)) from error
 

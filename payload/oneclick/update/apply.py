@@ -163,7 +163,10 @@ class Update:
                 if (self._root / part).is_dir():
                     shutil.copytree(self._root / part, unfinished / part, ignore=unneeded)
             shutil.copy(self._folder.bundle_json, unfinished)
-            patiently(lambda: unfinished.rename(runner))
+            for path in unfinished.rglob("*"):  # a journal that outlives a power cut must find a whole runner
+                if path.is_file():
+                    patiently(partial(flush, path))
+            _move(unfinished, runner)
         except PermissionError as error:
             raise OneClickError("update.held", reason=str(error)) from error
         except OSError as error:
@@ -247,7 +250,7 @@ class Update:
         if wrong or self._manifest_digest() != patch.to_manifest_sha256:
             raise OneClickError("update.not_whole", names="、".join(wrong[:5]))
         for file in patch.files:  # the journal must not be gone before they are on the disk
-            flush(self._root / file.path)
+            patiently(partial(flush, self._root / file.path))
 
     def _replace(self, target: Path, old: Path, file: PatchFile | None) -> None:
         """Put ``target`` aside to ``old`` and the new file (None: no file) in its place; what is done is skipped."""

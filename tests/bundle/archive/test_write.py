@@ -83,7 +83,8 @@ def test_folder_umask_time_zone_locale_user_and_cores_leave_no_trace(tree: Path,
         shutil.copytree(tree, place / "tree", copy_function=shutil.copyfile)
         for path in place.rglob("*"):
             os.utime(path, (number * 1e8, number * 1e8))
-        environment = {**os.environ, "TZ": zone, "LC_ALL": locale, "PYTHONPATH": str(ROOT), "USER": f"user{number}"}
+        folders = os.pathsep.join([str(ROOT), str(ROOT / "payload")])
+        environment = {**os.environ, "TZ": zone, "LC_ALL": locale, "PYTHONPATH": folders, "USER": f"user{number}"}
         command = [sys.executable, "-X", "utf8", "-c", PACK, str(place / "tree"), str(place / "a.7z")]
         if shutil.which("taskset"):
             command = ["taskset", "-c", cores if (os.cpu_count() or 1) > 1 else "0", *command]

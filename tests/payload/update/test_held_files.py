@@ -11,38 +11,19 @@ from typing import Any
 
 import pytest
 
-from bundle.release.patch import make_patch
 from oneclick import files
 from oneclick.console import Console
 from oneclick.errors import OneClickError
 from oneclick.folder import BundleFolder
 from oneclick.update import apply
 from oneclick.update.apply import Update
-from tests.bundle.release.releases import archive_of
 from tests.support.language import english  # noqa: F401 - a fixture of all tests here
-from tests.support.wine import extract
 
 pytestmark = pytest.mark.slow
 
 FOR_EVER = 1 << 60
 ATTEMPTS = 60
 """More than an update has moves and deletions."""
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 1.0.0 whose update to 1.1.0 is prepared."""
-    tmp_path = tmp_path_factory.mktemp("held")
-    files_of_a = {"python/python.exe": b"MZ", "app/changed.txt": b"1", "app/gone/a.txt": b"1"}
-    old = archive_of(tmp_path, "old", files_of_a)
-    new = archive_of(
-        tmp_path, "new", {"python/python.exe": b"MZ", "app/changed.txt": b"2", "app/new.txt": b"2"}, "1.1.0"
-    )
-    folder = extract(old.path, tmp_path / "x")
-    patch = make_patch(old.path, new.path, tmp_path / "p").archive
-    shutil.copytree(extract(patch.path, tmp_path / "y"), folder, dirs_exist_ok=True)
-    Update(BundleFolder(folder), Console(io.StringIO())).prepare()
-    return folder
 
 
 def refusing(method: Callable[..., Any], at: int, times: int) -> Callable[..., Any]:
@@ -94,7 +75,7 @@ def test_a_scanner_that_holds_the_fresh_programs_is_not_called_a_full_disk(
     shutil.copytree(prepared, folder)
     (folder / "update" / "journal.json").unlink()
     monkeypatch.setattr(apply, "patiently", lambda act: files.patiently(act, 0.05, lambda _: None))
-    monkeypatch.setattr(Path, "rename", refusing(Path.rename, 0, FOR_EVER))
+    monkeypatch.setattr(Path, "replace", refusing(Path.replace, 0, FOR_EVER))
     with pytest.raises(OneClickError) as told:
         Update(BundleFolder(folder), Console(io.StringIO())).prepare()
     assert told.value.key == "update.held" and "virus scanner" in str(told.value)
