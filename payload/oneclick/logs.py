@@ -1,4 +1,4 @@
-"""Log files in ``logs/``: UTF-8, rotating, without anything a user or the model wrote."""
+"""Log files in ``logs/``: UTF-8, rotating, without anything a user or the model wrote, and without secrets."""
 
 from __future__ import annotations
 
@@ -8,9 +8,18 @@ import sys
 import threading
 from pathlib import Path
 
+from oneclick.masking import without_secrets
+
 MAX_BYTES = 1 << 20
 KEPT_FILES = 3
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class _Formatter(logging.Formatter):
+    """Tracebacks and errors of libraries name addresses as they were asked for."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
 
 
 def start_logging(folder: Path) -> bool:
@@ -29,7 +38,7 @@ def start_logging(folder: Path) -> bool:
     except OSError:
         handler = logging.StreamHandler(sys.stderr)
         handler.setLevel(logging.WARNING)
-    handler.setFormatter(logging.Formatter(FORMAT))
+    handler.setFormatter(_Formatter(FORMAT))
     root.addHandler(handler)
     _log_what_nobody_caught()
     return isinstance(handler, logging.FileHandler)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Mapping
 from urllib.parse import urlsplit
 
+from oneclick.masking import without_secrets
 from oneclick.messages import both, say
 
 if sys.version_info >= (3, 11):
@@ -66,8 +67,13 @@ class Settings:
     problems: tuple[Problem, ...] = field(default=(), compare=False)
 
 
-SECRET = ("api_key",)
-"""Settings whose values are never shown, neither right nor wrong ones: reports go to strangers."""
+SECRET = ("api_key", "mirrors")
+"""Settings whose values are never shown, neither right nor wrong ones: reports go to strangers. A mirror's address may
+hold a password or a token."""
+_SECRET_WORDS = re.compile("key|mirror|token|secret|password", re.IGNORECASE)
+"""A line that names one of these is not shown: its secret may stand anywhere in it."""
+_PLAIN_NAME = re.compile(r"[A-Za-z_-]{1,20}")
+"""An unknown name that is not like this may be a secret on the wrong side of its line."""
 
 
 class BadValue(Exception):
@@ -125,6 +131,8 @@ def _language(value: Any) -> str:
 
 def _host(value: Any) -> str:
     host = _text(value)
+    if re.search(r"[^\w.:%-]", host):
+        raise BadValue("settings.want_host", {})
     return "127.0.0.1" if host in ("", "localhost") else host
 
 
@@ -132,10 +140,16 @@ def _addresses(value: Any) -> tuple[str, ...]:
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
         raise BadValue("settings.want_addresses", {})
-    for one in values:
-        if urlsplit(one).scheme not in ("http", "https") or not urlsplit(one).netloc:
-            raise BadValue("settings.want_addresses", {})
+    if not all(_is_address(one) for one in values):
+        raise BadValue("settings.want_addresses", {})
     return tuple(values)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return urlsplit(text).scheme in ("http", "https") and bool(urlsplit(text).netloc)
+    except ValueError:  # an open bracket where an IPv6 address would be
+        return False
 
 
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(\*|[^\s/*@?#]+)/?")
@@ -154,7 +168,7 @@ def _origins(value: Any) -> tuple[str, ...]:
     kept = tuple(one.rstrip("/") for one in good)
     if len(good) < len(values):
         wrong = next(one for one in values if one not in good)
-        raise BadValue("settings.want_origins", {"value": repr(wrong)}, kept)
+        raise BadValue("settings.want_origins", {"value": wrong}, kept)
     return kept
 
 
@@ -211,7 +225,7 @@ def parse_settings(text: str) -> Settings:
             accepted[key] = CHECKS[key](value)
         except BadValue as bad:
             sentence, more, *kept = bad.args
-            shown = "***" if key in SECRET else repr(value)
+            shown = "***" if key in SECRET else without_secrets(repr(more.pop("value", value)))
             values_of_sentence = {"name": key, "value": shown, "default": getattr(Settings(), key), **more}
             problems.append(Problem(line, sentence, values_of_sentence))
             if kept:
@@ -224,8 +238,12 @@ def parse_settings(text: str) -> Settings:
 def _unknown_key(line: int, key: str) -> Problem:
     near = difflib.get_close_matches(key.lower().replace("-", "_"), CHECKS, n=1, cutoff=0.6)
     if near:
-        return Problem(line, "settings.unknown_key_near", {"name": key, "near": near[0]})
-    return Problem(line, "settings.unknown_key", {"name": key, "known": ", ".join(CHECKS)})
+        return Problem(line, "settings.unknown_key_near", {"name": _shown(key), "near": near[0]})
+    return Problem(line, "settings.unknown_key", {"name": _shown(key), "known": ", ".join(CHECKS)})
+
+
+def _shown(key: str) -> str:
+    return key if key in CHECKS or _PLAIN_NAME.fullmatch(key) else "***"
 
 
 def _parse_toml(text: str) -> tuple[dict[str, Any], list[Problem]]:
@@ -233,19 +251,19 @@ def _parse_toml(text: str) -> tuple[dict[str, Any], list[Problem]]:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     try:
         return tomllib.loads(text), []
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # ValueError itself: a number with thousands of digits
         pass
     values: dict[str, Any] = {}
     problems: list[Problem] = []
     for line, statement in statements(text):
         try:
             found = tomllib.loads(statement)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:
             problems.append(_syntax_problem(line, statement, error))
             continue
         for key, value in found.items():
             if key in values:
-                problems.append(Problem(line, "settings.twice", {"name": key}))
+                problems.append(Problem(line, "settings.twice", {"name": _shown(key)}))
             values[key] = value
     return values, problems
 
@@ -280,17 +298,20 @@ FULL_WIDTH = "＝“”‘’，［］　：＂＇"
 def _syntax_problem(line: int, statement: str, error: Exception) -> Problem:
     """Name the usual mistakes of people who edit this file in Notepad."""
     code = statement.split("#")[0]
-    key, equals, value = code.partition("=")
-    if any(name in code.lower() for name in SECRET):
-        value = re.sub(r"\S", "*", value)
+    key, equals, value = (part.strip() for part in code.partition("="))
     if any(char in FULL_WIDTH for char in code):
         wrong = "".join(char for char in FULL_WIDTH if char in code)
         return Problem(line, "settings.full_width", {"wrong": wrong})
+    if equals and key not in CHECKS:
+        return _unknown_key(line, key)
+    is_secret = bool(_SECRET_WORDS.search(code)) or without_secrets(code) != code
     if equals and "\\" in value and '"' in value:
-        return Problem(line, "settings.backslash", {"better": f"{key.strip()} = '{value.strip().strip(chr(34))}'"})
-    if equals and value.strip() and not value.strip().startswith(('"', "'", "[")):
-        return Problem(line, "settings.quotes", {"better": f"{key.strip()} = '{value.strip()}'"})
-    return Problem(line, "settings.syntax", {"reason": str(error)})
+        better = "***" if is_secret else value.strip('"')
+        return Problem(line, "settings.backslash", {"better": f"{key} = '{better}'"})
+    if equals and value and not value.startswith(('"', "'", "[")):
+        return Problem(line, "settings.quotes", {"better": f"{key} = '{'***' if is_secret else value}'"})
+    # What a parser says may quote what it read.
+    return Problem(line, "settings.syntax", {"reason": str(error) if equals and not is_secret else "?"})
 
 
 def line_of(text: str, key: str) -> int:

@@ -20,7 +20,8 @@ BUILDER = (
 """Rooms of ``bundle/``, lowest first: each may import those before it."""
 
 PAYLOAD = (
-    *("module_cache", "sizes", "messages", "errors", "files", "hashing", "folder", "logs", "stopping", "status"),
+    *("module_cache", "sizes", "messages", "errors", "files", "hashing", "folder", "masking", "logs", "stopping"),
+    "status",
     *(
         "settings",
         "settings_file",

@@ -23,7 +23,11 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--model")
     parser.add_argument("--context", type=int)
     parser.add_argument("--threads", type=_threads)
-    return parser.parse_args(arguments)
+    known, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        name = unknown[0].partition("=")[0]
+        parser.error(name if name.startswith("--") else "...")  # the rest may be a password or a key
+    return known
 
 
 def _port(text: str) -> int:

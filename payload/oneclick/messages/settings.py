@@ -43,6 +43,13 @@ TABLE: Table = {
         "设置.toml 第 {line} 行：{name} 要写成带英文引号的文字，现在是 {value}，改用默认值。",
         "设置.toml line {line}: {name} must be text in quotes, not {value}; using the default.",
     ),
+    "want_host": (
+        "设置.toml 第 {line} 行：{name} 要写本机地址，例如 '127.0.0.1'，不带 http:// 和端口；改用 {default}。",
+        (
+            "设置.toml line {line}: {name} must be an address of this PC such as '127.0.0.1' or '0.0.0.0', without "
+            "http:// and port; using {default}."
+        ),
+    ),
     "want_one_of": (
         "设置.toml 第 {line} 行：{name} 只能是 {choices} 之一，现在是 {value}，改用默认值 {default}。",
         "设置.toml line {line}: {name} must be one of {choices}, not {value}; using {default}.",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Sequence
 
 from oneclick.bundle_info import BundleInfo, CatalogueModel
 from oneclick.errors import OneClickError
+from oneclick.masking import without_secrets
 from oneclick.messages import say
 from oneclick.model.header import ModelHeader, parse_header
 from oneclick.model.memory import memory_need, plan_memory
@@ -85,14 +86,16 @@ def _with_names_of_their_own(sources: list[Source]) -> list[Source]:
 
 
 def _host(address: str) -> str:
+    """Return the name that people see: without user and password, path and query."""
     from urllib.parse import urlsplit
 
-    return urlsplit(address).netloc or address
+    return urlsplit(address).netloc.rpartition("@")[2]
 
 
 def direct_links(model: CatalogueModel, mirrors: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """Return (name, address) of every source, for people who download by hand."""
-    return [(source.name, source.address()) for source in sources_of(model, mirrors)]
+    """Return (name, address) of every source, for people who download by hand; mirrors without their secrets."""
+    shown = [without_secrets(address) for address in mirrors]
+    return [(source.name, source.address()) for source in sources_of(model, shown)]
 
 
 def header_of(model: CatalogueModel) -> ModelHeader:

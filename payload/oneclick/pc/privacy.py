@@ -6,16 +6,15 @@ import os
 import re
 from collections.abc import Mapping
 
+from oneclick.masking import without_secrets
+
 SHORTEST_NAME = 3
 """A shorter user name would be found inside ordinary words."""
-SECRET_IN_URL = re.compile(r"(\w+://[^\s?#\"'<>]+)[?#][^\s\"'<>]+")
-"""What follows a question mark or a hash in an address is often a token."""
-PASSWORD_IN_URL = re.compile(r"(\w+://)[^/\s:@]+:[^/\s@]+@")
 
 
 def without_personal_data(text: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Return ``text`` with the user's home, name and computer name replaced, and without passwords in addresses."""
-    text = SECRET_IN_URL.sub(r"\1?***", PASSWORD_IN_URL.sub(r"\1***@", text))
+    """Return ``text`` with the user's home, name and computer name replaced, and ``without_secrets``."""
+    text = without_secrets(text)
     for variable in ("USERPROFILE", "HOME", "USERNAME", "USER", "COMPUTERNAME"):
         value = environment.get(variable, "")
         if len(value) < SHORTEST_NAME or value in ("/root",):

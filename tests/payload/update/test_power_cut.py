@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from oneclick import settings
+from oneclick import settings, settings_file
 from oneclick.errors import OneClickError
 from tests.payload.update.conftest import update_of
 from tests.support.language import english  # noqa: F401 - a fixture of all tests here
@@ -111,7 +111,7 @@ def test_settings_are_the_old_or_the_new_ones_after_a_power_cut(
     disk = Disk(tmp_path, monkeypatch)
     disk.cut_after(moves)
     with suppress(PowerCut):
-        settings.set_value(path, "port", 8002)
+        settings_file.set_value(path, "port", 8002)
     disk.lose_what_was_not_flushed()
     read = settings.read_settings(path)
     assert read.problems == () and read.port == 8002
