@@ -11,7 +11,7 @@ from bundle.log import Log, human_bytes
 from bundle.model.quantize.published import PUBLISHED
 from oneclick.errors import OneClickError
 from oneclick.hashing import sha256_of
-from oneclick.model.check import check_model, read_tokenizer
+from oneclick.model.check import check_model, load_pieces, read_tokenizer
 from oneclick.model.header import SPECIAL_TOKENS, ModelHeader, read_header
 from oneclick.model.layout import Tensor, tensor_layout
 from oneclick.model.memory import MemoryNeed, memory_need
@@ -102,7 +102,7 @@ def inspect_model(path: Path, *, digest: bool = True, log: Log | None = None) ->
         ) from error
     problem, pieces, sha256 = "", 0, ""
     try:
-        pieces = _count_pieces(read_tokenizer(path))
+        pieces = load_pieces(read_tokenizer(path)).GetPieceSize()
         check_model(path)
     except OneClickError as error:
         problem = error.both()[1]
@@ -121,42 +121,6 @@ def inspect_model(path: Path, *, digest: bool = True, log: Log | None = None) ->
         tensors=tensor_layout(header),
         memory={context: memory_need(header, context) for context in CONTEXTS if context <= header.sequence_length},
     )
-
-
-def _count_pieces(proto: bytes) -> int:
-    """Return how many pieces a serialized ModelProto has: its fields number 1.
-
-    Raises OneClickError("model.bad_header") for bytes that are no protobuf message.
-    """
-    count = position = 0
-    while position < len(proto):
-        tag, position = _varint(proto, position)
-        wire = tag & 7
-        if wire == 2:
-            length, position = _varint(proto, position)
-            position += length
-        elif wire == 0:
-            _, position = _varint(proto, position)
-        elif wire in (1, 5):
-            position += 8 if wire == 1 else 4
-        else:
-            position = len(proto) + 1
-        count += tag >> 3 == 1
-    if position != len(proto):
-        raise OneClickError("model.bad_header", name="tokenizer", field="protobuf", value=position)
-    return count
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """Return (value, next position); past the end of ``data`` the value is 0."""
-    value = shift = 0
-    while position < len(data):
-        byte = data[position]
-        value |= (byte & 0x7F) << shift
-        position, shift = position + 1, shift + 7
-        if byte < 0x80:
-            return value, position
-    return 0, len(data) + 1
 
 
 def _tensor_line(tensor: Tensor) -> str:

@@ -59,6 +59,17 @@ TABLE: Table = {
             "The model file is fine; use a PC with 8 GB or more."
         ),
     ),
+    "commit_too_small": (
+        (
+            "这个模型声明的上下文长达 {length}，引擎要预留 {reserved}，而 Windows 连同虚拟内存一共只有 {limit}。\n"
+            "请换一个模型（例如双击“下载模型.bat”）；如果是您自己转换的，请检查它的 sequence_length。"
+        ),
+        (
+            "This model declares a context of {length}: the engine would reserve {reserved} at its start, and Windows "
+            "has {limit} in all, page file included.\n"
+            "Use another model (double-click 下载模型.bat); if you converted it yourself, check its sequence_length."
+        ),
+    ),
     "commit_low": (
         (
             "虚拟内存偏小：引擎要预留 {reserved}，Windows 现在只能给 {commit}。如果启动失败，"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Sequence
 
 from oneclick.errors import OneClickError
 from oneclick.files import open_to_read, reading
-from oneclick.model.header import ModelHeader, read_header
+from oneclick.model.header import SPECIAL_TOKENS, ModelHeader, read_header
 from oneclick.model.layout import expected_size, pack_tensor_head, tensor_layout
 
 
@@ -25,11 +25,27 @@ def read_tokenizer(path: Path) -> bytes:
     return proto
 
 
+def load_pieces(proto: bytes) -> Any:
+    """Return sentencepiece's processor for a serialized ModelProto; it takes milliseconds.
+
+    Raises OneClickError("model.damaged_tokenizer") where it is none. Any: sentencepiece ships no types.
+    """
+    # Imported here: only a process that has a model needs it.
+    import sentencepiece  # type: ignore[import-untyped, unused-ignore]
+
+    pieces = sentencepiece.SentencePieceProcessor()
+    try:
+        pieces.LoadFromSerializedProto(proto)
+    except (RuntimeError, ValueError) as error:
+        raise OneClickError("model.damaged_tokenizer", reason=str(error)) from error
+    return pieces
+
+
 def check_model(path: Path, *, engine: str = "", readable_versions: Sequence[int] = (1, 2)) -> ModelHeader:
     """Return the header of a complete model that an engine reading ``readable_versions`` can load.
 
-    Looks at the header, the size and each tensor's record (a few hundred small reads, no weights), so that
-    the engine, which trusts the file and dies natively on a bad one, is only given files it can walk through.
+    Looks at the header, the size, each tensor's record (a few hundred small reads, no weights) and the tokenizer, so
+    that the engine, which trusts the file and dies natively on a bad one, is only given files it can walk through.
     ``engine`` names it in the message. Damaged weights are found by ``digest_of`` only.
     """
     header = read_header(path)
@@ -56,6 +72,9 @@ def check_model(path: Path, *, engine: str = "", readable_versions: Sequence[int
                 raise OneClickError(
                     "model.damaged_tensor", name=path.name, offset=tensor.record_offset, expected=tensor.name
                 )
+    count = load_pieces(read_tokenizer(path)).GetPieceSize()
+    if count + len(SPECIAL_TOKENS) > header.vocab_size:
+        raise OneClickError("model.damaged_tokenizer", reason=f"{count} + {len(SPECIAL_TOKENS)} > {header.vocab_size}")
     return header
 
 

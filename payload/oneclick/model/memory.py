@@ -31,8 +31,15 @@ def plan_memory(header: ModelHeader, memory: Memory, wanted_context: int = 0) ->
     Three limits: weights, keys and values and working memory must fit into physical memory beside Windows, or every
     token is read from the disk; they should fit into what is available now, or other programs are swapped out; and
     what the engine reserves must fit under the commit limit, or it cannot start. The page file usually grows by
-    itself, so the last is a warning. Raises OneClickError when even the shortest context is too much.
+    itself, so what other programs took of that limit is a warning. Raises OneClickError when even the shortest context
+    is too much, or when the engine reserves more than the whole limit: it depends on the model, not on the context.
     """
+    reserved = memory_need(header).reserved_bytes
+    if reserved > memory.commit_limit_bytes:
+        limit = in_words(memory.commit_limit_bytes)
+        raise OneClickError(
+            "machine.commit_too_small", length=header.sequence_length, reserved=in_words(reserved), limit=limit
+        )
     most = min(wanted_context or CONTEXTS[0], header.sequence_length)
     shorter = [context for context in CONTEXTS if context < most]
     for context in (most, *shorter):

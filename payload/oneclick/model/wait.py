@@ -19,7 +19,14 @@ from oneclick.stopping import StopSignal
 LOOK_EVERY_S = 0.5
 SETTLED_AFTER_S = 3.0
 """A file that did not change for this long is not being written any more."""
-UNFINISHED = ("model.truncated", "model.unreadable", "model.zeros", "model.empty", "model.damaged_tensor")
+UNFINISHED = (
+    "model.truncated",
+    "model.unreadable",
+    "model.zeros",
+    "model.empty",
+    "model.damaged_tensor",
+    "model.damaged_tokenizer",
+)
 """What a file looks like while Explorer or a browser still writes it."""
 BUSY_PHASES = ("downloading", "verifying")
 

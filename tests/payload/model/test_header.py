@@ -295,3 +295,26 @@ def test_a_damaged_memory_costs_one_hashing_only(tmp_path: Path, tiny: Path, con
 def test_a_memory_that_cannot_be_written_is_no_error(tmp_path: Path, tiny: Path) -> None:
     (tmp_path / "logs").write_text("a file where the folder should be")
     assert len(digest_of(tiny, DigestMemory(tmp_path / "logs" / "digests.json"))) == 64
+
+
+@given(st.integers(0, 10**9))
+@settings(max_examples=60, deadline=None)
+def test_512_zeroed_bytes_anywhere_in_the_tokenizer_are_found(tiny: Path, somewhere: int) -> None:
+    header = read_header(tiny)
+    at = header.tokenizer_offset + somewhere % (header.tokenizer_length - 512)
+    damaged = tiny.with_name("damaged.bin")
+    data = bytearray(tiny.read_bytes())
+    data[at : at + 512] = bytes(512)
+    damaged.write_bytes(data)
+    with pytest.raises(OneClickError) as told:
+        check_model(damaged)
+    assert told.value.key == "model.damaged_tokenizer" and all(told.value.both())
+
+
+def test_a_tokenizer_with_more_pieces_than_the_model_has_rows_is_refused(tiny: Path, tmp_path: Path) -> None:
+    """The engine would look for a row that is not there."""
+    header = read_header(tiny)
+    assert check_model(tiny) == header
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("oneclick.model.check.SPECIAL_TOKENS", ("x",) * header.vocab_size)
+        assert key_of(tiny) == "model.damaged_tokenizer"

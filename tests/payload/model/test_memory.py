@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from bundle.model.random_model import SHAPES
@@ -43,7 +45,8 @@ def header() -> ModelHeader:
 
 
 def pc(total: float, available: float | None = None, commit: float = 64) -> Memory:
-    return Memory(int(total * GIB), int((available or total) * GIB), int(commit * GIB), int(commit * GIB))
+    """In GiB; ``commit``: what other programs left of the commit limit, which is at least the physical memory."""
+    return Memory(int(total * GIB), int((available or total) * GIB), int((total + commit) * GIB), int(commit * GIB))
 
 
 def test_a_pc_with_16_gb_gets_all_of_the_context(header: ModelHeader) -> None:
@@ -88,3 +91,17 @@ def test_too_little_memory_is_refused_and_the_model_is_not_blamed(header: ModelH
 def test_a_small_page_file_is_a_warning_of_its_own(header: ModelHeader) -> None:
     plan = plan_memory(header, pc(16, 10, commit=1))
     assert "虚拟内存偏小" in str(plan.finding)
+
+
+def test_a_header_whose_keys_and_values_no_pc_can_promise_is_refused(header: ModelHeader) -> None:
+    """A well-formed file: ggml would abort while it allocates, three times over, and the weights are fine."""
+    absurd = dataclasses.replace(header, sequence_length=1 << 22)
+    assert memory_need(absurd).reserved_bytes > 110 * GIB
+    with pytest.raises(OneClickError, match=r"声明的上下文长达 4194304(.|\n)*换一个模型") as told:
+        plan_memory(absurd, pc(32, 20), 2048)
+    assert told.value.key == "machine.commit_too_small" and all(told.value.both())
+
+
+def test_the_32k_model_still_runs_on_8_gb(header: ModelHeader) -> None:
+    long = dataclasses.replace(header, sequence_length=32768)
+    assert plan_memory(long, pc(8, 5, commit=4)).context == 8192

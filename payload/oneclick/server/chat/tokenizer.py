@@ -6,9 +6,7 @@ beyond them exist in the model's output (its vocabulary is padded to 65024) but 
 
 from __future__ import annotations
 
-from typing import Any
-
-from oneclick.errors import OneClickError
+from oneclick.model.check import load_pieces
 from oneclick.model.header import SPECIAL_TOKENS
 
 ROLES = ("system", "user", "assistant", "observation")
@@ -19,15 +17,7 @@ class ChatTokenizer:
 
     def __init__(self, proto: bytes, eos_token_id: int) -> None:
         """``proto``: the serialized sentencepiece model. Raises OneClickError when it is none."""
-        # Imported here: only a process that has a model needs it.
-        import sentencepiece  # type: ignore[import-untyped, unused-ignore]
-
-        # Any: sentencepiece ships no types.
-        self._pieces: Any = sentencepiece.SentencePieceProcessor()
-        try:
-            self._pieces.LoadFromSerializedProto(proto)
-        except (RuntimeError, ValueError) as error:
-            raise OneClickError("model.damaged_tokenizer", reason=str(error)) from error
+        self._pieces = load_pieces(proto)
         self.piece_count: int = self._pieces.GetPieceSize()
         self.special = {name: self.piece_count + index for index, name in enumerate(SPECIAL_TOKENS)}
         self.size = self.piece_count + len(SPECIAL_TOKENS)
