@@ -6,7 +6,8 @@ import sys
 
 from oneclick import module_cache
 
-if sys.argv[1:2] != ["update"]:  # An update replaces the files that such a cache stands for.
+# An update replaces the files that such a cache stands for; a doctor must not be what it examines.
+if sys.argv[1:2] not in (["update"], ["doctor"]):
     # Before anything else is imported.
     module_cache.install(next((name for name in sys.argv[1:2] if name.isidentifier()), "launcher"))
 

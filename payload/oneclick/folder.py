@@ -45,6 +45,11 @@ class BundleFolder:
         return self.root / "logs"
 
     @property
+    def module_cache(self) -> Path:
+        """Compiled code of our modules, in no manifest; see ``module_cache``."""
+        return self.logs / "cache"
+
+    @property
     def running(self) -> Path:
         """Who serves from this folder right now; see ``instance``."""
         return self.logs / "running.json"

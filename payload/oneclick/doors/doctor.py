@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import locale
 import platform
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from oneclick.console import Console
 from oneclick.engine.exit_codes import explain
 from oneclick.engine.import_check import load_engine
 from oneclick.errors import OneClickError
+from oneclick.files import patiently
 from oneclick.folder import BundleFolder
 from oneclick.hashing import DigestMemory, digest_of
 from oneclick.messages import say, windows_language
@@ -76,6 +78,21 @@ class Doctor:
             yield Finding(ERROR, "doctor.files_unreadable", _names(found.unreadable))
         if not found.any:
             yield Finding(OK, "doctor.files_whole", {"count": found.checked})
+        yield from self._drop_module_cache()
+
+    def _drop_module_cache(self) -> Iterator[Finding]:
+        """Remove code that runs and that no manifest names: it may be of files that were damaged when it was made.
+
+        The next start makes it again from what was just compared.
+        """
+        cache = self._folder.module_cache
+        if not cache.exists():
+            return
+        try:
+            patiently(lambda: shutil.rmtree(cache))
+            yield Finding(OK, "doctor.cache_dropped")
+        except OSError as error:
+            yield Finding(WARNING, "doctor.cache_kept", {"reason": error.strerror or str(error)})
 
     def pc(self) -> Iterator[Finding]:
         """Windows, processor, languages."""

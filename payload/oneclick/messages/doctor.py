@@ -34,6 +34,14 @@ TABLE: Table = {
         "{count} 个文件打不开：{names}\n可能正被杀毒软件检查，请稍等再试。",
         "{count} files cannot be read: {names}\nAn antivirus program may be checking them; try again later.",
     ),
+    "cache_dropped": (
+        "logs\\cache 里编译好的程序已清除，下次启动会按核对过的文件重新生成",
+        "The compiled modules in logs\\cache were removed; the next start makes them from the files just compared",
+    ),
+    "cache_kept": (
+        "logs\\cache 清除不了（{reason}）。请先关掉正在运行的窗口，再手动删除这个文件夹。",
+        "logs\\cache cannot be removed ({reason}). Close the running window, then delete that folder by hand.",
+    ),
     "memory": (
         "内存 {total}，可用 {available}，虚拟内存可用 {commit}",
         "Memory {total}, available {available}, virtual memory available {commit}",

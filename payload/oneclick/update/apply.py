@@ -285,8 +285,11 @@ class Update:
                 return
 
     def _clear(self) -> None:
-        """Remove what lies in ``update`` once the journal is gone: the folder is what it is, and nothing may raise."""
-        for left in (self._old, self._root / NEW_FOLDER):
+        """Remove what lies in ``update`` once the journal is gone: the folder is what it is, and nothing may raise.
+
+        The module cache goes, too: no manifest names it, and it holds code of the release that was.
+        """
+        for left in (self._old, self._root / NEW_FOLDER, self._folder.module_cache):
             shutil.rmtree(left, ignore_errors=True)
         with suppress(OSError):
             patiently(lambda: (self._root / PATCH_FILE).unlink(missing_ok=True))

@@ -3,6 +3,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,3 +112,45 @@ def test_a_wrong_setting_is_shown_with_its_line(folder: BundleFolder) -> None:
     code, screen = examine(folder)
     assert code == 0
     assert "第 2 行：没有“prot”" in screen
+
+
+def test_compiled_modules_that_no_manifest_names_are_removed(folder: BundleFolder) -> None:
+    planted = folder.logs / "cache" / "key" / "launcher"
+    planted.parent.mkdir(parents=True)
+    planted.write_bytes(b"code")
+    code, screen = examine(folder)
+    assert code == 0 and "重新生成" in screen
+    assert not (folder.logs / "cache").exists()
+    assert "cache" not in examine(folder)[1]
+
+
+def test_compiled_modules_that_cannot_be_removed_are_told(
+    folder: BundleFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder.logs / "cache").mkdir()
+
+    def refuse(path: Path) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("shutil.rmtree", refuse)
+    _, screen = examine(folder)
+    assert "logs\\cache 清除不了（Read-only file system）" in screen
+
+
+def test_the_doctor_runs_from_its_sources(tmp_path: Path) -> None:
+    """Planted in the cache, another doctor would say that all is well."""
+    app = tmp_path / "app"
+    shutil.copytree(Path("payload/oneclick"), app / "oneclick", ignore=shutil.ignore_patterns("web", "__pycache__"))
+    (tmp_path / "bundle.json").write_text(json.dumps(BUNDLE))
+    (tmp_path / "MANIFEST.json").write_text(json.dumps({"format": 1, "files": []}))
+    (tmp_path / "logs").mkdir()
+    for program in ("download", "doctor"):
+        subprocess.run(
+            [sys.executable, "-m", "oneclick", program, *(["--list"] if program == "download" else [])],
+            env={**os.environ, "PYTHONPATH": str(app), "PYTHONDONTWRITEBYTECODE": "1"},
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=300,
+        )
+        assert (tmp_path / "logs" / "cache").exists() == (program == "download")

@@ -49,6 +49,7 @@ def test_whichever_call_is_refused_the_folder_is_a_or_b(
     for at in range(0, ATTEMPTS, 1 if times < 3 else 4):
         folder = tmp_path / f"{at}"
         shutil.copytree(prepared, folder)
+        (folder / "logs" / "cache" / "key").mkdir(parents=True)
         with monkeypatch.context() as patched:
             patched.setattr(Path, name, refusing(getattr(Path, name), at, times))
             try:
@@ -63,6 +64,7 @@ def test_whichever_call_is_refused_the_folder_is_a_or_b(
         assert (folder / "app" / "changed.txt").read_bytes() == (b"2" if is_b else b"1")
         assert (folder / "app" / "gone" / "a.txt").exists() is not is_b
         assert Update(BundleFolder(folder), Console(io.StringIO()))._differences("") == []
+        assert not (folder / "logs" / "cache").exists(), "compiled modules of the release that was"
         ended.add(is_b)
         shutil.rmtree(folder)
     assert True in ended and (times < 3) is (ended == {True})
