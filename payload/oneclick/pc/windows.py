@@ -26,9 +26,10 @@ kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 kernel32.OpenProcess.restype = wintypes.HANDLE
 
 
-def pid_listening_on(port: int) -> int:
+def pid_listening_on(port: int, *, only_ipv6: bool = False) -> int:
     """Return the id of the process that listens on TCP ``port``, 0 where there is none or it cannot be told."""
-    return pid_in_table(_listeners(AF_INET), IPV4, port) or pid_in_table(_listeners(AF_INET6), IPV6, port)
+    on_ipv4 = 0 if only_ipv6 else pid_in_table(_listeners(AF_INET), IPV4, port)
+    return on_ipv4 or pid_in_table(_listeners(AF_INET6), IPV6, port)
 
 
 def _listeners(family: int) -> bytes:

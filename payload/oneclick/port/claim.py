@@ -78,4 +78,5 @@ def _also_on_ipv6(instance: Instance) -> tuple[list[socket.socket], bool]:
         return [ports.listen("::1", instance.port)], False
     except OSError as error:
         number = getattr(error, "winerror", None) or error.errno
-        return [], number in ports.TAKEN
+        is_hidden = number in ports.RESERVED and ports.is_listened_on(instance.port, only_ipv6=True) is True
+        return [], number in ports.TAKEN or is_hidden

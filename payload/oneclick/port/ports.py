@@ -21,7 +21,9 @@ just ended is gone."""
 BACKLOG = 128
 TAKEN = (errno.EADDRINUSE, 10048)
 RESERVED = (errno.EACCES, 10013)
-"""Windows answers WSAEACCES for ports that Hyper-V or WinNAT keep for themselves though nobody listens."""
+"""Windows answers WSAEACCES for ports that Hyper-V or WinNAT keep for themselves though nobody listens, and for those
+that another user's program has.
+https://learn.microsoft.com/windows/win32/winsock/using-so-reuseaddr-and-so-exclusiveaddruse"""
 
 
 class PortTaken(OneClickError):
@@ -96,7 +98,7 @@ def _wait_while_it_lingers(host: str, port: int) -> None:
 
 def port_taken(port: int, *, reserved: bool) -> PortTaken:
     """Return the error for a ``port`` that cannot be had, naming who has it."""
-    if reserved:
+    if reserved and is_listened_on(port) is not True:
         return PortTaken("launcher.port_reserved", port=port, owner="Windows")
     owner, pid = owner_of(port)
     if owner:
@@ -122,12 +124,12 @@ def names_of_this_pc() -> tuple[str, ...]:
     return (name, *sorted(addresses))
 
 
-def is_listened_on(port: int) -> bool | None:
+def is_listened_on(port: int, *, only_ipv6: bool = False) -> bool | None:
     """Tell whether some program listens on TCP ``port``; None where that cannot be known."""
     if sys.platform == "win32":
         from oneclick.pc import windows
 
-        return bool(windows.pid_listening_on(port))
+        return bool(windows.pid_listening_on(port, only_ipv6=only_ipv6))
     return None
 
 

@@ -145,3 +145,16 @@ def test_a_port_that_lingers_is_waited_for(monkeypatch: pytest.MonkeyPatch, list
     else:
         with pytest.raises(ports.PortTaken):
             ports.take_port("127.0.0.1", 8000, fixed=True)
+
+
+def test_a_port_of_another_user_is_not_said_to_be_kept_by_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows refuses both with WSAEACCES; in its table one of them is listened on."""
+
+    def refuse(host: str, port: int) -> socket.socket:
+        raise PermissionError(errno.EACCES, "forbidden")
+
+    monkeypatch.setattr(ports, "listen", refuse)
+    monkeypatch.setattr(ports, "is_listened_on", lambda port: True)
+    monkeypatch.setattr(ports, "owner_of", lambda port: ("迅雷.exe", 42))
+    with pytest.raises(ports.PortTaken, match=r"已被 迅雷\.exe（进程号 42）占用"):
+        ports.take_port("127.0.0.1", 8000, fixed=True)
