@@ -27,6 +27,23 @@ TABLE: Table = {
             "through."
         ),
     ),
+    "arm_emulated": (
+        ("{name} 是 ARM 处理器：Windows 用模拟的方式运行本程序（引擎 {level}），可以用，但会慢得多。"),
+        (
+            "{name} is an ARM processor: Windows emulates an x64 PC for this program (engine {level}). It works, but "
+            "much slower than on an Intel or AMD processor of its class."
+        ),
+    ),
+    "arm_without_avx": (
+        (
+            "{name} 是 ARM 处理器，这个版本的 Windows 还不能为本程序模拟 {missing} 指令集，引擎无法运行。\n"
+            "请用 Windows 更新升级到 Windows 11 24H2 或更新版本，并装上 2025 年 10 月的更新（KB5066835）。"
+        ),
+        (
+            "{name} is an ARM processor, and this Windows does not emulate {missing} yet, so the engine cannot run.\n"
+            "Update to Windows 11 24H2 or later with the updates of October 2025 (KB5066835), then try again."
+        ),
+    ),
     "memory_ok": (
         "需要内存约 {need}，可用 {available}，上下文 {context}",
         "About {need} of memory needed, {available} available, context {context}",

@@ -30,7 +30,10 @@ def check_cpu(cpu: Cpu, engine: Engine) -> Finding:
         "missing": "、".join(name.upper() for name in missing_features(cpu, engine)),
     }
     if not levels:
-        return Finding(ERROR if cpu.certain else WARNING, "machine.cpu_too_old", values)
+        key = "machine.arm_without_avx" if cpu.is_arm else "machine.cpu_too_old"
+        return Finding(ERROR if cpu.certain else WARNING, key, values)
+    if cpu.is_arm:
+        return Finding(WARNING, "machine.arm_emulated", {**values, "level": levels[0].name})
     if levels[0] != engine.levels[0]:
         return Finding(WARNING, "machine.cpu_lower_level", {**values, "level": levels[0].name})
     return Finding(OK, "machine.cpu_ok", values)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from pathlib import Path
 
 from oneclick.pc.findings import OK, WARNING, Finding
-from oneclick.pc.machine import Disk
+from oneclick.pc.machine import Disk, full_name
 from oneclick.sizes import in_words
 
 MAX_PATH = 259
@@ -26,7 +25,7 @@ def check_folder(root: Path, disk: Disk, longest_inside: int) -> list[Finding]:
     return [
         check_writable(root),
         check_path_length(root, longest_inside),
-        check_place(root),
+        check_place(root, disk.kind),
         check_disk(disk),
     ]
 
@@ -56,19 +55,27 @@ def check_path_length(root: Path, longest_inside: int) -> Finding:
     )
 
 
-def check_place(root: Path) -> Finding:
-    """Tell when the folder is one that Windows empties, synchronises or protects."""
-    where = str(root).casefold()
-    temporary = os.environ.get("TEMP", "").casefold()
-    if temporary and where.startswith(temporary):
+def check_place(root: Path, drive_kind: str) -> Finding:
+    """Tell when the folder is one that Windows empties, synchronises or has on another computer.
+
+    ``drive_kind`` as in ``Disk``: the .bat files give a share a letter, so the path alone looks local.
+    """
+    if _is_inside(root, "TEMP"):
         return Finding(WARNING, "machine.in_temp")
-    for name in ("OneDrive", "OneDriveConsumer", "OneDriveCommercial"):
-        cloud = os.environ.get(name, "").casefold()
-        if cloud and where.startswith(cloud):
-            return Finding(WARNING, "machine.in_onedrive")
-    if sys.platform == "win32" and where.startswith("\\\\"):
+    if any(_is_inside(root, name) for name in ("OneDrive", "OneDriveConsumer", "OneDriveCommercial")):
+        return Finding(WARNING, "machine.in_onedrive")
+    if drive_kind == "network":
         return Finding(WARNING, "machine.on_network")
     return Finding(OK, "machine.place_ok")
+
+
+def _is_inside(root: Path, variable: str) -> bool:
+    """Tell whether ``root`` is the folder that an environment variable names, or lies in it."""
+    folder = os.environ.get(variable, "")
+    if not folder:
+        return False
+    where, outer = (Path(full_name(path).casefold()).parts for path in (str(root), folder))
+    return where[: len(outer)] == outer
 
 
 def check_disk(disk: Disk) -> Finding:

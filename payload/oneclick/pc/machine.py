@@ -25,6 +25,9 @@ PF_AVX2 = 40
 XSTATE_MASK_AVX = 1 << 2
 FIRST_BUILD_THAT_KNOWS_AVX2 = 19041
 """Windows 10 version 2004; older ones answer no to PF_AVX2 on every processor."""
+MACHINE_ARM64 = 0xAA64
+"""IMAGE_FILE_MACHINE_ARM64. Windows 11 there emulates x64: without AVX at first, with AVX, AVX2, BMI, FMA and F16C
+since update KB5066835 of October 2025; IsProcessorFeaturePresent tells. Windows 10 on ARM runs no x64 program."""
 MAKERS_WITH_FMA = ("GenuineIntel", "AuthenticAMD", "HygonGenuine")
 """Every AVX2 processor of theirs has all of that level; VIA's and Zhaoxin's first ones have AVX2 without FMA."""
 DRIVE_TYPES = {2: "removable", 3: "fixed", 4: "network", 5: "cdrom", 6: "ramdisk"}
@@ -58,6 +61,8 @@ class Cpu:
     features: frozenset[str]
     certain: bool = True
     """Whether a feature that is not in ``features`` is really missing."""
+    is_arm: bool = False
+    """Whether it is an ARM64 processor on which Windows emulates x64 for us."""
 
 
 @dataclass(frozen=True)
@@ -97,16 +102,18 @@ def cpu() -> Cpu:
 
         name, identifier, vendor = windows.processor_names()
         knows_avx2 = windows.version()[2] >= FIRST_BUILD_THAT_KNOWS_AVX2
+        is_arm = windows.native_machine() == MACHINE_ARM64
         features = conclude_features(
             has_avx=windows.has_feature(PF_AVX) or bool(windows.enabled_register_states() & XSTATE_MASK_AVX),
             has_avx2=windows.has_feature(PF_AVX2),
             knows_avx2=knows_avx2,
             identifier=identifier,
             vendor=vendor,
+            is_arm=is_arm,
         )
         logical = os.cpu_count() or 1
-        certain = "avx" not in features or (knows_avx2 and vendor in MAKERS_WITH_FMA)
-        return Cpu(name, windows.physical_cores() or logical, logical, features, certain)
+        certain = "avx" not in features or (knows_avx2 and (is_arm or vendor in MAKERS_WITH_FMA))
+        return Cpu(name, windows.physical_cores() or logical, logical, features, certain, is_arm)
     return _linux_cpu()
 
 
@@ -127,18 +134,18 @@ def _linux_cpu() -> Cpu:
 
 
 def conclude_features(
-    *, has_avx: bool, has_avx2: bool, knows_avx2: bool, identifier: str, vendor: str
+    *, has_avx: bool, has_avx2: bool, knows_avx2: bool, identifier: str, vendor: str, is_arm: bool = False
 ) -> frozenset[str]:
     """Conclude the CPU's features from what Windows says.
 
     ``identifier`` is like ``Intel64 Family 6 Model 85 Stepping 7``, ``vendor`` like ``GenuineIntel``;
-    ``knows_avx2`` tells whether a "no" of Windows to AVX2 means anything.
+    ``knows_avx2`` tells whether a "no" of Windows to AVX2 means anything, ``is_arm`` whether Windows emulates it all.
     """
     has_avx2 = has_avx and (has_avx2 or (not knows_avx2 and _family_has_avx2(identifier)))
     features = {"avx"} if has_avx or has_avx2 else set()
     if has_avx2:
         features.add("avx2")
-        if vendor in MAKERS_WITH_FMA:
+        if is_arm or vendor in MAKERS_WITH_FMA:
             features |= set(FEATURES["avx2"])
     return frozenset(features)
 
@@ -174,6 +181,15 @@ def _linux_memory() -> Memory:
     available = kib.get("MemAvailable", kib.get("MemFree", 0))
     swap, swap_free = kib.get("SwapTotal", 0), kib.get("SwapFree", 0)
     return Memory(kib.get("MemTotal", 0), available, kib.get("MemTotal", 0) + swap, available + swap_free)
+
+
+def full_name(path: str) -> str:
+    """Return ``path`` with the long names of its folders: Windows hands out %TEMP% as ``C:\\Users\\ZHANGS~1\\...``."""
+    if sys.platform == "win32":
+        from oneclick.pc import windows
+
+        return windows.long_path(path)
+    return path
 
 
 def disk(folder: Path) -> Disk:

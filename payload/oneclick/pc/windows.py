@@ -104,6 +104,33 @@ def has_feature(number: int) -> bool:
     return bool(kernel32.IsProcessorFeaturePresent(number))
 
 
+def native_machine() -> int:
+    """Return the IMAGE_FILE_MACHINE_ number of the processor itself, 0 where Windows does not tell (before 1709).
+
+    https://learn.microsoft.com/windows/win32/api/wow64apiset/nf-wow64apiset-iswow64process2
+    """
+    try:
+        ask = kernel32.IsWow64Process2
+    except AttributeError:
+        return 0
+    ask.argtypes = (wintypes.HANDLE, ctypes.POINTER(wintypes.USHORT), ctypes.POINTER(wintypes.USHORT))
+    ask.restype = wintypes.BOOL
+    own, native = wintypes.USHORT(0), wintypes.USHORT(0)
+    this_process = wintypes.HANDLE(-1)
+    return native.value if ask(this_process, ctypes.byref(own), ctypes.byref(native)) else 0
+
+
+def long_path(path: str) -> str:
+    """Return ``path`` with long instead of 8.3 names, as it is where there is no such file.
+
+    https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-getlongpathnamew
+    """
+    ask = kernel32.GetLongPathNameW
+    ask.argtypes, ask.restype = (wintypes.LPCWSTR, wintypes.LPWSTR, wintypes.DWORD), wintypes.DWORD
+    buffer = ctypes.create_unicode_buffer(32768)
+    return buffer.value if 0 < ask(path, buffer, len(buffer)) < len(buffer) else path
+
+
 def enabled_register_states() -> int:
     """Return the XSTATE mask of GetEnabledXStateFeatures, 0 where the call does not exist."""
     try:

@@ -49,3 +49,20 @@ def test_where_windows_cannot_tell_the_engine_is_tried() -> None:
 def test_old_windows_is_a_warning() -> None:
     assert check_windows(WindowsVersion(10, 0, 19045)).severity == OK
     assert "太旧" in str(check_windows(WindowsVersion(6, 1, 7601)))
+
+
+def arm(*features: str) -> Cpu:
+    return Cpu("Snapdragon X Elite", 12, 12, frozenset(features), is_arm=True)
+
+
+def test_an_emulated_processor_takes_the_best_level_and_is_told_to_be_slow() -> None:
+    snapdragon = arm("avx", "avx2", "fma", "f16c")
+    assert levels_to_try(snapdragon, BOTH) == (AVX2, AVX)
+    finding = check_cpu(snapdragon, BOTH)
+    assert finding.severity == WARNING and "ARM 处理器" in str(finding) and "慢得多" in str(finding)
+
+
+def test_an_arm_pc_whose_windows_does_not_emulate_avx_is_told_to_update_and_not_to_be_old() -> None:
+    with pytest.raises(OneClickError, match=r"Windows 更新(.|\n)*KB5066835") as told:
+        levels_to_try(arm(), BOTH)
+    assert "2013" not in str(told.value)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from oneclick.messages import set_language
+from oneclick.pc import folder
 from oneclick.pc.findings import OK, WARNING
-from oneclick.pc.folder import check_disk, check_mark, check_online_only, check_path_length, check_place
+from oneclick.pc.folder import check_disk, check_folder, check_mark, check_online_only, check_path_length, check_place
 from oneclick.pc.folder import check_writable as check
 from oneclick.pc.machine import Disk
 
@@ -40,9 +41,26 @@ def test_a_path_that_windows_cannot_open_is_told() -> None:
 def test_bad_places_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, words: str) -> None:
     for name in ("TEMP", "OneDrive", "OneDriveConsumer", "OneDriveCommercial"):
         monkeypatch.delenv(name, raising=False)
-    assert check_place(tmp_path).severity == OK
+    assert check_place(tmp_path, "fixed").severity == OK
     monkeypatch.setenv(variable, str(tmp_path))
-    assert words in str(check_place(tmp_path / "x"))
+    assert words in str(check_place(tmp_path / "x", "fixed"))
+    assert words in str(check_place(tmp_path, "fixed"))
+    assert check_place(tmp_path.with_name(tmp_path.name + "2"), "fixed").severity == OK
+
+
+def test_a_short_name_of_the_temporary_folder_is_seen_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Archive viewers extract to %TEMP%, which is an 8.3 path where the user's name is long or Chinese."""
+    monkeypatch.setattr(folder, "full_name", lambda path: path.replace("ZHANGS~1", "zhangsanfeng"))
+    monkeypatch.setenv("TEMP", str(tmp_path / "ZHANGS~1" / "Temp"))
+    for name in ("zhangsanfeng", "ZHANGS~1"):
+        assert "临时文件夹" in str(check_place(tmp_path / name / "Temp" / "7zO1" / "x", "fixed"))
+
+
+def test_a_share_is_told_also_when_it_has_a_letter(tmp_path: Path) -> None:
+    """pushd maps ``\\\\server\\share`` to Z: before the program starts."""
+    found = check_folder(tmp_path, Disk(100 << 30, "NTFS", "network"), 100)
+    assert "网络共享" in "".join(map(str, found))
+    assert "网络共享" not in "".join(map(str, check_folder(tmp_path, Disk(100 << 30, "NTFS", "fixed"), 100)))
 
 
 def test_a_full_disk_and_fat32_are_told() -> None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import sys
+import types
 from pathlib import Path
 
 import pytest
 
+from oneclick import pc
 from oneclick.pc import machine
 from oneclick.pc.levels import FEATURES
 from oneclick.pc.machine import WindowsVersion, conclude_features
@@ -62,3 +65,36 @@ def test_this_machine_is_described(tmp_path: Path) -> None:
     memory = machine.memory()
     assert 0 < memory.available_bytes <= memory.total_bytes <= memory.commit_limit_bytes
     assert machine.disk(tmp_path).free_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("native", "has_avx", "features", "certain"),
+    [
+        (machine.MACHINE_ARM64, True, ALL, True),
+        (machine.MACHINE_ARM64, False, frozenset(), True),
+        (0x8664, True, frozenset({"avx", "avx2"}), False),  # Zhaoxin: AVX2, the rest unknown
+    ],
+)
+def test_an_emulated_processor_has_what_windows_says(
+    monkeypatch: pytest.MonkeyPatch, native: int, has_avx: bool, features: frozenset[str], certain: bool
+) -> None:
+    windows = types.ModuleType("oneclick.pc.windows")
+    answers = {
+        "processor_names": lambda: (
+            "a PC",
+            "ARMv8 (64-bit) Family 8 Model 1 Revision 201",
+            "Qualcomm Technologies Inc",
+        ),
+        "version": lambda: (10, 0, 26100),
+        "native_machine": lambda: native,
+        "has_feature": lambda number: has_avx and number in (machine.PF_AVX, machine.PF_AVX2),
+        "enabled_register_states": lambda: 0,
+        "physical_cores": lambda: 12,
+    }
+    for name, answer in answers.items():
+        setattr(windows, name, answer)
+    monkeypatch.setitem(sys.modules, "oneclick.pc.windows", windows)
+    monkeypatch.setattr(pc, "windows", windows, raising=False)
+    monkeypatch.setattr(machine, "sys", types.SimpleNamespace(platform="win32"))
+    found = machine.cpu()
+    assert (found.features, found.certain, found.is_arm) == (features, certain, native == machine.MACHINE_ARM64)
