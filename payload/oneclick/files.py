@@ -16,10 +16,11 @@ PATIENCE_S = 10.0
 """How long another program may hold a file: a scan of a fresh program takes seconds."""
 
 
-HELD = (5, 32, 33)
-"""What Windows says of a file that another program has open: ERROR_ACCESS_DENIED (renaming a folder, or a file that is
-being deleted), ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION.
+SHARING = (32, 33)
+"""ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION: another program has the file open.
 https://learn.microsoft.com/windows/win32/debug/system-error-codes--0-499-"""
+HELD = (5, *SHARING)
+"""ERROR_ACCESS_DENIED, too: renaming a folder with an open file in it, or a file that is being deleted."""
 
 
 def is_held(error: OSError) -> bool:
@@ -80,6 +81,8 @@ def reading(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise OneClickError("model.missing", name=path.name) from error
     except OSError as error:
+        if getattr(error, "winerror", None) in SHARING:
+            raise OneClickError("model.held", name=path.name) from error
         raise OneClickError("model.unreadable", name=path.name, reason=error.strerror or error) from error
 
 

@@ -20,6 +20,16 @@ TABLE: Table = {
             "An antivirus or another program may hold it: wait and try again, or copy the file again."
         ),
     ),
+    "held": (
+        (
+            "模型文件 {name} 正被另一个程序占用（多半是下载软件、网盘同步或杀毒软件），文件本身没有坏。\n"
+            "请在那个程序里暂停或退出；不用删除，也不用重新下载。"
+        ),
+        (
+            "Another program holds the model file {name} (a download tool, a cloud drive, an antivirus); the file is "
+            "fine.\nPause or quit that program; there is no need to delete or download anything."
+        ),
+    ),
     "empty": (
         "模型文件 {name} 是空的（0 字节），下载没有成功。\n请删除它，再双击“下载模型.bat”。",
         "The model file {name} is empty (0 bytes): its download failed.\nDelete it and double-click 下载模型.bat.",

@@ -10,6 +10,7 @@ from oneclick.errors import OneClickError
 from oneclick.files import open_to_read, reading
 from oneclick.model.header import SPECIAL_TOKENS, ModelHeader, read_header
 from oneclick.model.layout import expected_size, pack_tensor_head, tensor_layout
+from oneclick.pc.machine import is_being_written
 
 
 def read_tokenizer(path: Path) -> bytes:
@@ -75,6 +76,8 @@ def check_model(path: Path, *, engine: str = "", readable_versions: Sequence[int
     count = load_pieces(read_tokenizer(path)).GetPieceSize()
     if count + len(SPECIAL_TOKENS) > header.vocab_size:
         raise OneClickError("model.damaged_tokenizer", reason=f"{count} + {len(SPECIAL_TOKENS)} > {header.vocab_size}")
+    if is_being_written(path):
+        raise OneClickError("model.held", name=path.name)
     return header
 
 

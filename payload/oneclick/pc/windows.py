@@ -120,6 +120,28 @@ def native_machine() -> int:
     return native.value if ask(this_process, ctypes.byref(own), ctypes.byref(native)) else 0
 
 
+GENERIC_READ, FILE_SHARE_READ, FILE_SHARE_DELETE, OPEN_EXISTING = 0x80000000, 0x1, 0x4, 3
+INVALID_HANDLE = wintypes.HANDLE(-1).value
+
+
+def error_of_sharing(path: str) -> int:
+    """Return the error of opening ``path`` as the engine does, without letting others write; 0 where it opens.
+
+    https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-createfilew
+    """
+    ask = kernel32.CreateFileW
+    ask.restype = wintypes.HANDLE
+    ask.argtypes = (
+        *(wintypes.LPCWSTR, wintypes.DWORD, wintypes.DWORD, wintypes.LPVOID),
+        *(wintypes.DWORD, wintypes.DWORD, wintypes.HANDLE),
+    )
+    handle = ask(path, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, None, OPEN_EXISTING, 0, None)
+    if handle == INVALID_HANDLE:
+        return ctypes.get_last_error()
+    kernel32.CloseHandle(wintypes.HANDLE(handle))
+    return 0
+
+
 def long_path(path: str) -> str:
     """Return ``path`` with long instead of 8.3 names, as it is where there is no such file.
 

@@ -318,3 +318,29 @@ def test_a_tokenizer_with_more_pieces_than_the_model_has_rows_is_refused(tiny: P
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("oneclick.model.check.SPECIAL_TOKENS", ("x",) * header.vocab_size)
         assert key_of(tiny) == "model.damaged_tokenizer"
+
+
+def test_a_whole_model_that_another_program_writes_to_is_not_called_damaged(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A seeding download tool: Python may read the file, the engine, which lets nobody write, may not open it."""
+    monkeypatch.setattr("oneclick.model.check.is_being_written", lambda path: True)
+    with pytest.raises(OneClickError) as told:
+        check_model(tiny)
+    assert told.value.key == "model.held" and "no need to delete" in told.value.both()[1]
+    cut = tmp_path / "cut.bin"
+    cut.write_bytes(tiny.read_bytes()[:-1])
+    assert key_of(cut) == "model.truncated", "a copy under way still shows how far it is"
+
+
+@pytest.mark.parametrize("number", [32, 33])
+def test_a_model_that_nobody_else_may_read_is_held_and_not_damaged(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(path: Path, *_: object) -> object:
+        error = PermissionError(13, "The process cannot access the file")
+        error.winerror = number  # type: ignore[attr-defined]
+        raise error
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert key_of(tiny) == "model.held"
