@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, TypeVar
+from typing import Any, BinaryIO, Callable, Iterator, TypeVar
 
 from oneclick.errors import OneClickError
 
@@ -73,6 +74,33 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
+GENERIC_READ, FILE_SHARE_READ, FILE_SHARE_DELETE, OPEN_EXISTING = 0x80000000, 0x1, 0x4, 3
+INVALID_HANDLE = ctypes.c_void_p(-1).value
+
+
+def is_being_written(path: Path) -> bool:
+    """Tell whether another program holds ``path`` so that the engine, which lets nobody write to the weights it maps,
+    could not open it. Windows only: elsewhere everybody may write.
+
+    https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-createfilew
+    """
+    load: Any = getattr(ctypes, "WinDLL", None)
+    if load is None:
+        return False
+    library = load("kernel32", use_last_error=True)
+    pointer, text, number = ctypes.c_void_p, ctypes.c_wchar_p, ctypes.c_uint32
+    library.CreateFileW.restype, library.CloseHandle.argtypes = pointer, [pointer]
+    library.CreateFileW.argtypes = [text, number, number, pointer, number, number, pointer]
+    handle = library.CreateFileW(
+        str(path), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, None, OPEN_EXISTING, 0, None
+    )
+    if handle == INVALID_HANDLE:
+        last_error: Any = getattr(ctypes, "get_last_error")  # noqa: B009 - Linux's ctypes has none
+        return last_error() in SHARING
+    library.CloseHandle(handle)
+    return False
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Turn the system's refusals (a drive that went away, a bad sector, another program's lock) into sentences."""
@@ -81,7 +109,8 @@ def reading(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise OneClickError("model.missing", name=path.name) from error
     except OSError as error:
-        if getattr(error, "winerror", None) in SHARING:
+        # open() knows no winerror: it asks the C library, which has one word for all refusals.
+        if isinstance(error, PermissionError) and is_being_written(path):
             raise OneClickError("model.held", name=path.name) from error
         raise OneClickError("model.unreadable", name=path.name, reason=error.strerror or error) from error
 

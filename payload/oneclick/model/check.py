@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from oneclick.errors import OneClickError
-from oneclick.files import open_to_read, reading
+from oneclick.files import is_being_written, open_to_read, reading
 from oneclick.model.header import SPECIAL_TOKENS, ModelHeader, read_header
 from oneclick.model.layout import expected_size, pack_tensor_head, tensor_layout
-from oneclick.pc.machine import is_being_written
 
 
 def read_tokenizer(path: Path) -> bytes:

@@ -18,7 +18,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from oneclick.files import SHARING
 from oneclick.pc.levels import FEATURES
 
 PF_AVX = 39
@@ -191,16 +190,6 @@ def full_name(path: str) -> str:
 
         return windows.long_path(path)
     return path
-
-
-def is_being_written(path: Path) -> bool:
-    """Tell whether another program has ``path`` open for writing, so that the engine, which lets nobody write to the
-    weights it maps, could not open it. Windows only: elsewhere it maps what is written."""
-    if sys.platform == "win32":
-        from oneclick.pc import windows
-
-        return windows.error_of_sharing(str(path)) in SHARING
-    return False
 
 
 def disk(folder: Path) -> Disk:

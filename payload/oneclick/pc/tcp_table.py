@@ -23,16 +23,16 @@ IPV6 = RowLayout(size=56, port_at=20, pid_at=52)
 """local address (16), scope, port, remote address (16), scope, port, state, owning pid."""
 
 
-def pid_in_table(table: bytes, layout: RowLayout, port: int) -> int:
-    """Return the process that listens on ``port``, 0 where the table names none."""
+def pid_in_table(table: bytes, layout: RowLayout, port: int) -> int | None:
+    """Return the process that listens on ``port``, 0 where the table does not know it, None where nobody listens."""
     if len(table) < 4:
-        return 0
+        return None
     (count,) = struct.unpack_from("<I", table)
     for index in range(count):
         row = 4 + index * layout.size
         if row + layout.size > len(table):
-            return 0
+            return None
         (network_port,) = struct.unpack_from("<H", table, row + layout.port_at)
         if socket.ntohs(network_port) == port:
             return int(struct.unpack_from("<I", table, row + layout.pid_at)[0])
-    return 0
+    return None

@@ -26,10 +26,10 @@ kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 kernel32.OpenProcess.restype = wintypes.HANDLE
 
 
-def pid_listening_on(port: int, *, only_ipv6: bool = False) -> int:
-    """Return the id of the process that listens on TCP ``port``, 0 where there is none or it cannot be told."""
-    on_ipv4 = 0 if only_ipv6 else pid_in_table(_listeners(AF_INET), IPV4, port)
-    return on_ipv4 or pid_in_table(_listeners(AF_INET6), IPV6, port)
+def pid_listening_on(port: int, *, only_ipv6: bool = False) -> int | None:
+    """Return the id of the process that listens on TCP ``port``; None where there is none, 0 where it is not told."""
+    on_ipv4 = None if only_ipv6 else pid_in_table(_listeners(AF_INET), IPV4, port)
+    return pid_in_table(_listeners(AF_INET6), IPV6, port) if on_ipv4 is None else on_ipv4
 
 
 def _listeners(family: int) -> bytes:
@@ -118,28 +118,6 @@ def native_machine() -> int:
     own, native = wintypes.USHORT(0), wintypes.USHORT(0)
     this_process = wintypes.HANDLE(-1)
     return native.value if ask(this_process, ctypes.byref(own), ctypes.byref(native)) else 0
-
-
-GENERIC_READ, FILE_SHARE_READ, FILE_SHARE_DELETE, OPEN_EXISTING = 0x80000000, 0x1, 0x4, 3
-INVALID_HANDLE = wintypes.HANDLE(-1).value
-
-
-def error_of_sharing(path: str) -> int:
-    """Return the error of opening ``path`` as the engine does, without letting others write; 0 where it opens.
-
-    https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-createfilew
-    """
-    ask = kernel32.CreateFileW
-    ask.restype = wintypes.HANDLE
-    ask.argtypes = (
-        *(wintypes.LPCWSTR, wintypes.DWORD, wintypes.DWORD, wintypes.LPVOID),
-        *(wintypes.DWORD, wintypes.DWORD, wintypes.HANDLE),
-    )
-    handle = ask(path, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, None, OPEN_EXISTING, 0, None)
-    if handle == INVALID_HANDLE:
-        return ctypes.get_last_error()
-    kernel32.CloseHandle(wintypes.HANDLE(handle))
-    return 0
 
 
 def long_path(path: str) -> str:

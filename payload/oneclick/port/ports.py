@@ -129,7 +129,7 @@ def is_listened_on(port: int, *, only_ipv6: bool = False) -> bool | None:
     if sys.platform == "win32":
         from oneclick.pc import windows
 
-        return bool(windows.pid_listening_on(port, only_ipv6=only_ipv6))
+        return windows.pid_listening_on(port, only_ipv6=only_ipv6) is not None
     return None
 
 

@@ -90,9 +90,10 @@ def test_the_process_of_a_port_is_found_in_windows_table() -> None:
 
     table = struct.pack("<I", 2) + row(135, 900) + row(8000, 4321)
     assert pid_in_table(table, IPV4, 8000) == 4321
-    assert pid_in_table(table, IPV4, 8001) == 0
-    assert pid_in_table(table[:-1], IPV4, 8000) == 0
-    assert pid_in_table(b"", IPV4, 8000) == 0
+    assert pid_in_table(table, IPV4, 8001) is None
+    assert pid_in_table(table[:-1], IPV4, 8000) is None
+    assert pid_in_table(struct.pack("<I", 1) + row(8000, 0), IPV4, 8000) == 0, "somebody listens, Wine says not who"
+    assert pid_in_table(b"", IPV4, 8000) is None
 
 
 def test_the_process_of_an_ipv6_port_is_found() -> None:
