@@ -139,6 +139,7 @@ def test_who_asks_nothing_means_to_load(our_server: LiveServer, path: str, body:
         ("/api/chat", {"options": {"temperature": "hot"}}),
         ("/api/chat", {"options": 5}),
         ("/api/chat", {"model": 5}),
+        ("/api/chat", {"model": "x" * 257, "messages": []}),
         ("/api/generate", {"images": ["aGk="]}),
         ("/api/generate", {"suffix": "end"}),
         ("/api/generate", {"context": [1, 2]}),

@@ -16,7 +16,7 @@ from oneclick.server.api.models import is_known
 from oneclick.server.api_errors import ApiError, invalid
 from oneclick.server.chat.body_text import JsonObject
 from oneclick.server.chat.fields import DONE, IGNORED, REFUSED, Field, Fields, refuse
-from oneclick.server.chat.request import parse_chat, parse_completion
+from oneclick.server.chat.request import model_name, parse_chat, parse_completion
 from oneclick.server.http.asgi import JSONResponse, Request, Response
 from oneclick.server.http.streams import EventStream, SlowAnswer
 from oneclick.server.runtime import Runtime
@@ -74,10 +74,7 @@ class Answer:
 
     def __init__(self, runtime: Runtime, body: JsonObject, chat: bool) -> None:
         self._chat = chat
-        model = body.get("model")
-        if model is not None and not isinstance(model, str):
-            raise invalid("server.type", "model", name="model", wanted="string")
-        self._model = model or runtime.config.model_name
+        self._model = model_name(body) or runtime.config.model_name
         self._began = time.monotonic()
 
     def _object(self, text: str, **more: Any) -> dict[str, Any]:

@@ -136,15 +136,20 @@ def parse_completion(body: JsonObject) -> CompletionRequest:
     return request
 
 
-def _sampling_fields(body: JsonObject) -> dict[str, Any]:
-    stream_options = body.get("stream_options")
-    if stream_options is not None and not isinstance(stream_options, dict):
-        raise invalid("server.type", "stream_options", name="stream_options", wanted="object")
+def model_name(body: JsonObject) -> str:
+    """Return the model that ``body`` names, empty where it names none. Raises ApiError 400."""
     model = body.get("model")
     if model is not None and not isinstance(model, str):
         raise invalid("server.type", "model", name="model", wanted="string")
     if model is not None and len(model) > LONGEST_MODEL_NAME:
         raise invalid("server.model_too_long", "model", limit=LONGEST_MODEL_NAME)
+    return model or ""
+
+
+def _sampling_fields(body: JsonObject) -> dict[str, Any]:
+    stream_options = body.get("stream_options")
+    if stream_options is not None and not isinstance(stream_options, dict):
+        raise invalid("server.type", "stream_options", name="stream_options", wanted="object")
     for name in ("presence_penalty", "frequency_penalty"):
         _number(body, name, 0.0, -2.0, 2.0)
     lengths = [_answer_length(body, name) for name in ("max_completion_tokens", "max_tokens")]
@@ -153,7 +158,7 @@ def _sampling_fields(body: JsonObject) -> dict[str, Any]:
     top_k = _whole(body, "top_k", 0, LARGEST_INT) or 0
     sampled = body.get("do_sample") is None or _boolean(body, "do_sample")  # Zhipu's word for temperature 0
     return {
-        "model": clean(model or ""),
+        "model": clean(model_name(body)),
         "stream": _boolean(body, "stream"),
         "include_usage": _boolean(stream_options or {}, "include_usage", "stream_options.include_usage"),
         "max_tokens": lengths[0] or lengths[1],
