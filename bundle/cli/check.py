@@ -22,7 +22,6 @@ from bundle.log import Log
 @click.option("--model", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Chat with this model.")
 def smoke(archive: Path, model: Path | None) -> None:
     """Extract an archive into an awkward folder, double-click it, chat, and stop it."""
-
     log = Log()
     with log.step("Double-click the finished archive"):
         report = smoke_test(archive, log, model=model)
@@ -36,7 +35,6 @@ def smoke(archive: Path, model: Path | None) -> None:
 @source_options
 def verify(archive: Path, as_json: bool, rebuild: bool, cache: Path | None, mirrors: str, offline: bool) -> int:
     """Compare an archive (or its volumes) with its own manifest, without unpacking it to disk."""
-
     log = Log()
     with log.bar("verify", None) as bar:
         report = verify_archive(archive, progress=bar.at)
@@ -69,7 +67,6 @@ def _rebuild(archive: Path, log: Log, cache: Path | None, mirrors: str, offline:
 @click.option("--json", "as_json", is_flag=True, help="Print the report for programs.")
 def diff(before: Path, after: Path, as_json: bool) -> None:
     """Say what changed between two archives, by part and by file."""
-
     report = diff_archives(before, after)
     click.echo(json.dumps(report.to_json(), indent=1) if as_json else "\n".join(report.lines()))
 
@@ -79,6 +76,5 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the report for programs.")
 def size(archive: Path, as_json: bool) -> None:
     """Say what weighs how much in an archive or a staged folder."""
-
     report = size_report(archive)
     click.echo(json.dumps(report.to_json(), indent=1) if as_json else "\n".join(report.lines()))

@@ -46,7 +46,6 @@ PROVEN_CONTEXT = 8192
 """Longest context of a build that evaluates prompts in chunks: a chunk's scratch memory at the end of 8192 tokens is
 measured, beyond it is not."""
 
-
 MOST_REFUSALS = 20
 """Of different origins in one run: a page that tries many must not fill the window."""
 
