@@ -11,10 +11,11 @@ from bundle.log import Log, human_bytes
 from bundle.model.quantize.published import PUBLISHED
 from oneclick.errors import OneClickError
 from oneclick.hashing import sha256_of
-from oneclick.model.check import check_model, load_pieces, read_tokenizer
+from oneclick.model.check import check_model, read_tokenizer
 from oneclick.model.header import SPECIAL_TOKENS, ModelHeader, read_header
 from oneclick.model.layout import Tensor, tensor_layout
 from oneclick.model.memory import MemoryNeed, memory_need
+from oneclick.pieces import Pieces
 
 CONTEXTS = (2048, 4096, 8192, 32768)
 """Context lengths in tokens whose memory is told, as far as the model goes."""
@@ -102,7 +103,7 @@ def inspect_model(path: Path, *, digest: bool = True, log: Log | None = None) ->
         ) from error
     problem, pieces, sha256 = "", 0, ""
     try:
-        pieces = load_pieces(read_tokenizer(path)).GetPieceSize()
+        pieces = Pieces(read_tokenizer(path)).count
         check_model(path)
     except OneClickError as error:
         problem = error.both()[1]

@@ -21,7 +21,7 @@ BUILDER = (
 
 PAYLOAD = (
     *("module_cache", "sizes", "messages", "errors", "files", "hashing", "folder", "masking", "logs", "stopping"),
-    "status",
+    *("status", "pieces"),
     *(
         "settings",
         "settings_file",

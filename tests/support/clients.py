@@ -126,7 +126,7 @@ def write_calling_model(path: Path, tokenizer: ChatTokenizer) -> None:
 
 def _call_ids(tokenizer: ChatTokenizer) -> Sequence[int]:
     """Return the ids of the call, no token twice."""
-    letters = {piece: tokenizer._pieces.PieceToId(piece) for piece in "f(a=1)"}
+    letters = {piece: tokenizer._pieces.processor.PieceToId(piece) for piece in "f(a=1)"}
     as_byte = {letter: 3 + ord(letter) for letter in "\nf"}
     call = [letters["f"], as_byte["\n"], as_byte["f"], *(letters[letter] for letter in "(a=1)")]
     return [*call, tokenizer.observation]

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, Sequence
 
+from oneclick.engine.constraint import Constraint
 from oneclick.engine.sampling import FEATURE, Draw, Drawn, LogProb, Sampler, Sampling
 from oneclick.errors import OneClickError
 
@@ -63,13 +64,13 @@ class Engine:
         ((_, log_prob),), likeliest = self._model.log_probs([token], most)
         return log_prob, likeliest
 
-    def drawing(self, sampling: Sampling, prompt_tokens: int) -> Draw:
+    def drawing(self, sampling: Sampling, prompt_tokens: int, constraint: Constraint | None = None) -> Draw:
         """Return what evaluates and draws token after token of one answer; it raises RuntimeError as ``evaluate`` does.
 
         Raises RuntimeError, too, for what this engine cannot do.
         """
         if self._samples:
-            return Sampler(self._native, self._model, self._threads, sampling, prompt_tokens).draw
+            return Sampler(self._native, self._model, self._threads, sampling, prompt_tokens, constraint).draw
         lacking = sampling.beyond_release()
         if lacking:
             raise RuntimeError(f"this engine has no {', '.join(lacking)}")

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Sequence
 
+from oneclick.engine.constraint import Vocabulary
 from oneclick.engine.engine import Engine
 from oneclick.engine.sampling import Draw, Drawn, LogProb, Sampling
 from oneclick.engine.slots import Slots, Span, extend_links, plan_chunks, plan_single
@@ -70,6 +71,8 @@ class Generator:
     """One engine, what its KV cache holds, and how fast it is."""
 
     engine: Engine
+    vocabulary: Vocabulary | None = None
+    """Of the same model; only grammars need it."""
     slots: Slots = field(default_factory=Slots)
     speed: Speed = field(default_factory=Speed)
 
@@ -145,7 +148,10 @@ class Generator:
             calls = self.plan(links, last_alone=sampling.seed is not None)
         left = sum(end - start for start, end in calls)
         outcome = Outcome(prompt_tokens=total, cached_tokens=max(0, total - left))
-        draw = self.engine.drawing(sampling, total)
+        constraint = None
+        if sampling.grammar and self.vocabulary is not None:
+            constraint = self.vocabulary.constrain(sampling.grammar, stop_tokens)
+        draw = self.engine.drawing(sampling, total, constraint)
         began = time.perf_counter()
         drawn: Drawn | None = None
         on_prompt(total - left, total, outcome.cached_tokens, self._left_s(calls))
@@ -169,6 +175,9 @@ class Generator:
                 outcome.reason, outcome.stop_token = "stop", token
                 return outcome
             on_token(drawn)
+            if drawn.last:
+                outcome.reason = "stop"
+                return outcome
             if outcome.generated_tokens >= max_new:
                 return outcome
             if cancelled():

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Callable, Mapping, NamedTuple, Sequence, Tuple
 
+from oneclick.engine.constraint import Constraint
+
 FEATURE = "sampler"
 """Of our build: what ``Sampling.beyond_release`` names, and a seed."""
+
+_BEYOND = ("min_p", "frequency_penalty", "presence_penalty", "logit_bias", "grammar")
 
 LogProb = Tuple[int, float]
 """An id and the natural logarithm of its probability, before any of Sampling changed it."""
@@ -32,6 +36,8 @@ class Sampling:
     seed: int | None = None
     log_probs: int | None = None
     """Tell each token's log probability, and those of so many likeliest; None: tell nothing."""
+    grammar: str = ""
+    """What the answer must follow, in llguidance's own form."""
     score_prompt: bool = False
     """Tell them of the prompt's tokens, too: it is evaluated token by token for that."""
 
@@ -44,7 +50,7 @@ class Sampling:
 
     def beyond_release(self) -> list[str]:
         """Return what is asked that released engines cannot do; an answer without its seed is an answer, too."""
-        asked = {name: getattr(self, name) for name in ("min_p", "frequency_penalty", "presence_penalty", "logit_bias")}
+        asked = {name: getattr(self, name) for name in _BEYOND}
         return [name for name, value in asked.items() if value] + (["logprobs"] if self.log_probs is not None else [])
 
 
@@ -54,6 +60,8 @@ class Drawn(NamedTuple):
     token: int
     log_prob: float | None = None
     likeliest: list[LogProb] | None = None
+    last: bool = False
+    """Its grammar lets nothing follow."""
 
 
 Draw = Callable[[Sequence[int], int], Drawn]
@@ -63,10 +71,19 @@ Draw = Callable[[Sequence[int], int], Drawn]
 class Sampler:
     """Draws the tokens of one answer with our build's sampler."""
 
-    def __init__(self, native: Any, model: Any, threads: int, sampling: Sampling, prompt_tokens: int) -> None:
+    def __init__(
+        self,
+        native: Any,
+        model: Any,
+        threads: int,
+        sampling: Sampling,
+        prompt_tokens: int,
+        constraint: Constraint | None = None,
+    ) -> None:
         """``native`` is chatglm_cpp._C, ``model`` its loaded model."""
         self._model = model
         self._threads = threads
+        self._constraint = constraint
         self._most = sampling.log_probs
         self._counts = bool(sampling.repetition_penalty != 1 or sampling.frequency_penalty or sampling.presence_penalty)
         """Tokens so far matter; without penalties thousands of them need not be handed over."""
@@ -83,8 +100,11 @@ class Sampler:
 
     def draw(self, ids: Sequence[int], n_past: int) -> Drawn:
         self._model.evaluate(ids, self._threads, n_past, len(ids))
-        token: int = self._model.draw(self._sampler, ids if self._counts else ())
+        constraint = self._constraint
+        allowed = constraint.allowed() if constraint is not None else b""
+        token: int = self._model.draw(self._sampler, ids if self._counts else (), allowed)
+        last = constraint is not None and constraint.take(token)
         if self._most is None:
-            return Drawn(token)
+            return Drawn(token, last=last)
         ((_, log_prob),), likeliest = self._model.log_probs([token], self._most)
-        return Drawn(token, log_prob, likeliest)
+        return Drawn(token, log_prob, likeliest, last)

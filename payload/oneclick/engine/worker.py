@@ -3,7 +3,8 @@
 Started as ``python -m oneclick.engine.worker``. The engine holds the GIL while it computes and some inputs end it
 natively, so it lives here, away from the HTTP process. Frames (see ``frames``):
 
-in   {"op": "load", "model": path, "engine": folder or "", "dll_folders": [...], "threads": n, "preload": bool}
+in   {"op": "load", "model": path, "engine": folder or "", "dll_folders": [...], "threads": n, "preload": bool,
+      "tokenizer": [first byte, bytes]}
      {"op": "generate", "id": n, "ids": [...], "max_new": n, "stop_tokens": [...], "sampling": {...}, "keep": bool}
                                  keep false: evaluate the whole prompt, whatever the KV cache holds
      {"op": "cancel", "id": n}        {"op": "exit"}; the end of stdin means the same
@@ -32,6 +33,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
+from oneclick.engine.constraint import Vocabulary
 from oneclick.engine.engine import Engine, import_engine, loadable_name
 from oneclick.engine.exit_codes import OUT_OF_MEMORY, key_of_refusal
 from oneclick.engine.frames import Message, read_frame, write_frame
@@ -96,9 +98,11 @@ class Worker:
             # Only a relative ASCII name reaches the file on every Windows: see engine.loadable_name.
             os.chdir(path.parent)
             features = getattr(module._C, "oneclick_features", ())
-            generator = Generator(Engine(module, loadable_name(path.name, features), message["threads"]))
+            engine = Engine(module, loadable_name(path.name, features), message["threads"])
+            start, length = message["tokenizer"]
+            generator = Generator(engine, Vocabulary(path, (start, length), engine.vocab_size))
             # One token touches all weights: what is left to read from the disk is read now, not in the first answer.
-            generator.engine.evaluate([0], 0)
+            engine.evaluate([0], 0)
         except OneClickError as error:
             self._refuse(error.key, **error.values)
         except ImportError as error:
@@ -107,7 +111,6 @@ class Worker:
             os._exit(OUT_OF_MEMORY)
         except (RuntimeError, OSError) as error:
             self._refuse("server.model_refused", name=path.name, reason=str(error))
-        engine = generator.engine
         self._send(
             "ready",
             version=engine.version,

@@ -90,19 +90,28 @@ TABLE: Table = {
         "continue_final_message 只能用来接着写 assistant 的最后一条消息。",
         "continue_final_message needs an assistant message at the end, to go on with.",
     ),
-    "answer_format": (
-        "response_format 为 {asked} 时无法保证答案的格式，所以不接受。请去掉它，在消息里写明想要的 JSON，并检查答案。",
+    "form": (
+        "无法保证这样的格式：{reason}。请把它从 JSON schema 或 grammar 里去掉，或换一种写法。",
+        "This form cannot be guaranteed: {reason}. Leave it out of the JSON schema or grammar, or say it another way.",
+    ),
+    "no_grammar": (
+        "这个整合包不能保证答案的格式：它的 Python 或 Windows 太旧。请去掉这个参数，在消息里写明想要的格式。",
         (
-            "response_format {asked} is refused: nothing here could guarantee that format. Leave it out, describe the "
-            "JSON in your message and check the answer."
+            "This bundle cannot guarantee the form of an answer: its Python or this Windows is too old. Leave it out "
+            "and describe the form in your message."
         ),
     ),
     "tool_choice": (
-        "{name} 只能是 auto 或 none：这个模型无法被强制调用工具。请用 auto，并在消息里要求它调用。",
-        (
-            "{name} must be auto or none: this model cannot be forced to call a tool. Use auto and ask for the call in "
-            "your message."
-        ),
+        "{name} 只能是 auto、none、required，或指定一个工具。",
+        "{name} must be auto, none, required, or name one function.",
+    ),
+    "no_tools": (
+        "要求必须调用工具，但没有提供工具。请在 tools 里提供至少一个。",
+        "A call is required, but no tools are given. Give at least one in tools.",
+    ),
+    "unknown_tool": (
+        "要求调用的工具 {tool} 不在 tools 里。",
+        "The function {tool} that must be called is not among the tools.",
     ),
     "tool_type": (
         "不支持 {asked} 类型的工具，只支持 function。",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Sequence
 
 from oneclick.errors import OneClickError
 from oneclick.files import is_being_written, open_to_read, reading
 from oneclick.model.header import SPECIAL_TOKENS, ModelHeader, read_header
 from oneclick.model.layout import expected_size, pack_tensor_head, tensor_layout
+from oneclick.pieces import Pieces
 
 
 def read_tokenizer(path: Path) -> bytes:
@@ -23,22 +24,6 @@ def read_tokenizer(path: Path) -> bytes:
         need_bytes = expected_size(header)
         raise OneClickError("model.truncated", name=path.name, have_bytes=have_bytes, need_bytes=need_bytes)
     return proto
-
-
-def load_pieces(proto: bytes) -> Any:
-    """Return sentencepiece's processor for a serialized ModelProto; it takes milliseconds.
-
-    Raises OneClickError("model.damaged_tokenizer") where it is none. Any: sentencepiece ships no types.
-    """
-    # Imported here: only a process that has a model needs it.
-    import sentencepiece  # type: ignore[import-untyped, unused-ignore]
-
-    pieces = sentencepiece.SentencePieceProcessor()
-    try:
-        pieces.LoadFromSerializedProto(proto)
-    except (RuntimeError, ValueError) as error:
-        raise OneClickError("model.damaged_tokenizer", reason=str(error)) from error
-    return pieces
 
 
 def check_model(path: Path, *, engine: str = "", readable_versions: Sequence[int] = (1, 2)) -> ModelHeader:
@@ -72,7 +57,7 @@ def check_model(path: Path, *, engine: str = "", readable_versions: Sequence[int
                 raise OneClickError(
                     "model.damaged_tensor", name=path.name, offset=tensor.record_offset, expected=tensor.name
                 )
-    count = load_pieces(read_tokenizer(path)).GetPieceSize()
+    count = Pieces(read_tokenizer(path)).count
     if count + len(SPECIAL_TOKENS) > header.vocab_size:
         raise OneClickError("model.damaged_tokenizer", reason=f"{count} + {len(SPECIAL_TOKENS)} > {header.vocab_size}")
     if is_being_written(path):

@@ -148,6 +148,7 @@ class Runtime:
         about = path.stat()
         files = ModelFiles(
             path,
+            (header.tokenizer_offset, header.tokenizer_length),
             str(Path(engine_folder).resolve()) if engine_folder else "",
             tuple(str(Path(folder).resolve()) for folder in dll_folders),
             level,

@@ -36,6 +36,8 @@ class ModelFiles:
     """What a worker is started with."""
 
     path: Path
+    tokenizer: tuple[int, int]
+    """Where in it the tokenizer lies: first byte, number of bytes."""
     engine_folder: str = ""
     """Holds the package chatglm_cpp; empty: wherever Python finds it."""
     dll_folders: tuple[str, ...] = ()
@@ -169,6 +171,7 @@ class Supervisor:
             {
                 "op": "load",
                 "model": str(files.path),
+                "tokenizer": list(files.tokenizer),
                 "engine": files.engine_folder,
                 "dll_folders": list(files.dll_folders),
                 "threads": files.threads,

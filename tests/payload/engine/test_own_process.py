@@ -46,7 +46,9 @@ def load(engine: Path) -> dict[str, Any]:
     codes: list[int] = []
     worker = WorkerProcess(lambda _, event: found.append(event), lambda _, code: codes.append(code))
     model = str(engine.parent / "m.bin")
-    worker.send({"op": "load", "model": model, "engine": str(engine), "dll_folders": [], "threads": 1})
+    worker.send(
+        {"op": "load", "model": model, "engine": str(engine), "dll_folders": [], "threads": 1, "tokenizer": [0, 0]}
+    )
     deadline = time.monotonic() + 60
     while not codes and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -94,7 +96,7 @@ def test_an_engine_without_memory_is_said_to_be_without_memory(tmp_path: Path) -
     codes: list[int] = []
     worker = WorkerProcess(lambda *_: None, lambda _, code: codes.append(code))
     message = {"op": "load", "model": str(tmp_path / "m.bin"), "engine": str(tmp_path / "engine"), "dll_folders": []}
-    worker.send({**message, "threads": 1})
+    worker.send({**message, "threads": 1, "tokenizer": [0, 0]})
     deadline = time.monotonic() + 60
     while not codes and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from oneclick.engine.child import WorkerProcess
+from oneclick.errors import OneClickError
+from oneclick.model.header import read_header
 
 TIMEOUT_S = 120.0
 
@@ -43,10 +46,15 @@ class WorkerClient:
         self.exit_codes: queue.Queue[int] = queue.Queue()
         self.worker = WorkerProcess(lambda _, event: self.events.put(event), lambda _, code: self.exit_codes.put(code))
         self._number = 0
+        tokenizer = (0, 0)
+        with suppress(OneClickError):
+            header = read_header(model)
+            tokenizer = (header.tokenizer_offset, header.tokenizer_length)
         self.worker.send(
             {
                 "op": "load",
                 "model": str(model),
+                "tokenizer": list(tokenizer),
                 "engine": str(engine),
                 "dll_folders": [],
                 "threads": threads,

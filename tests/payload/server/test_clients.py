@@ -187,8 +187,25 @@ def test_ollamas_python_client_finds_its_way(python: dict[str, Any], greeting: s
     assert python["ollama show"] == ["completion", "tools"]
     assert python["ollama generate"] == greeting
     assert python["ollama tool"] == python["ollama tool stream"] == [["f", {"a": 1}]]
-    for refused in ("ollama embed", "ollama format"):
-        assert python[refused]["type"] == "ResponseError"
+    assert python["ollama embed"]["type"] == "ResponseError"
+
+
+FORMS = ("langchain-openai", "langchain-openai responses", "langchain-ollama", "ollama")
+
+
+@pytest.mark.parametrize("name", [*FORMS, "pydantic-ai chat", "pydantic-ai responses"])
+def test_python_clients_get_the_form_they_ask_for(python: dict[str, Any], name: str) -> None:
+    form = python[f"{name} form"]
+    assert set(form) == {"city", "direct"}, form
+    assert form["city"] in ("北京", "上海")
+    assert isinstance(form["direct"], bool)
+
+
+@pytest.mark.parametrize("provider", ["openai", "responses", "compatible"])
+def test_the_ai_sdk_gets_the_object_it_asks_for(node: dict[str, Any], provider: str) -> None:
+    assert node[f"{provider} form"] in [
+        {"city": city, "direct": direct} for city in ("北京", "上海") for direct in (True, False)
+    ]
 
 
 def test_pydantic_ai_chats_through_both_doors(python: dict[str, Any], greeting: str) -> None:

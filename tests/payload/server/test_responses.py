@@ -122,8 +122,6 @@ def test_a_streamed_call_comes_as_an_item(calling: openai.OpenAI) -> None:
         ("background", True),
         ("tools", [{"type": "web_search"}]),
         ("tool_choice", "required"),
-        ("text", {"format": {"type": "json_schema", "name": "x", "schema": {}}}),
-        ("text", {"format": {"type": "json_object"}}),
         ("text", 5),
         ("input", 5),
         ("input", [5]),

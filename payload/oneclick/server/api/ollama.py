@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import time
 from typing import Any, AsyncIterator
 
@@ -44,9 +45,9 @@ OPTIONS: Fields = {
     **dict.fromkeys(("typical_p", "tfs_z"), Field("refused", (1,))),
 }
 _COMMON: Fields = {
-    **dict.fromkeys(("model", "stream", "options"), DONE),
+    **dict.fromkeys(("model", "stream", "options", "format"), DONE),
     **dict.fromkeys(("keep_alive",), IGNORED),
-    **dict.fromkeys(("format", "think", "logprobs", "top_logprobs"), REFUSED),
+    **dict.fromkeys(("think", "logprobs", "top_logprobs"), REFUSED),
 }
 CHAT: Fields = {**_COMMON, **dict.fromkeys(("messages", "tools"), DONE)}
 GENERATE: Fields = {
@@ -65,7 +66,21 @@ def _sampling(body: JsonObject) -> dict[str, Any]:
     refuse(OPTIONS, options)
     chosen = {ours: options[theirs] for theirs, ours in _OPTIONS.items() if theirs in options}
     stream = body.get("stream")
-    return {**chosen, "model": body.get("model"), "stream": True if stream is None else stream}
+    return {
+        **chosen,
+        "response_format": _format(body.get("format")),
+        "model": body.get("model"),
+        "stream": True if stream is None else stream,
+    }
+
+
+def _format(value: Any) -> Any:
+    """Return the chat's ``response_format`` for Ollama's: ``"json"``, or a schema."""
+    if value in (None, ""):
+        return None
+    if value == "json":
+        return {"type": "json_object"}
+    return {"type": "json_schema", "json_schema": {"schema": value}}
 
 
 class Answer:
@@ -103,7 +118,13 @@ class Answer:
     def _with_calls(self, answer: dict[str, Any], end: End) -> dict[str, Any]:
         if end.calls and self._chat:
             answer["message"]["tool_calls"] = [
-                {"function": {"index": index, "name": call.name, "arguments": json.loads(call.arguments)}}
+                {
+                    "function": {
+                        "index": index,
+                        "name": call.name,
+                        "arguments": _arguments(call.arguments),
+                    }
+                }
                 for index, call in enumerate(end.calls)
             ]
         return answer
@@ -227,6 +248,12 @@ def _details(runtime: Runtime) -> dict[str, Any]:
         "parameter_size": "6.2B",
         "quantization_level": dtype.upper(),
     }
+
+
+def _arguments(written: str) -> Any:
+    """Return a call's arguments as an object; a number too large for a float as the largest, which JSON has."""
+    largest = sys.float_info.max
+    return json.loads(written, parse_float=lambda number: max(-largest, min(largest, float(number))))
 
 
 def _line(answer: dict[str, Any]) -> bytes:

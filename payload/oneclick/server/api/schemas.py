@@ -129,7 +129,10 @@ def _message() -> Schema:
 
 
 def _request_schemas() -> Schema:
-    choice = {"enum": [None, "auto", "none"], "description": '"none" keeps the tools from the model'}
+    choice = {
+        "enum": [None, "auto", "none"],
+        "description": '"none" keeps the tools; "required" and a name force a call',
+    }
     messages = {"type": "array", "minItems": 1, "maxItems": MAX_MESSAGES, "items": ref("Message")}
     chat = {
         **_sampling(),
@@ -145,7 +148,7 @@ def _request_schemas() -> Schema:
         "add_generation_prompt": {"type": ["boolean", "null"], "description": "true: never go on"},
         "logprobs": {"type": ["boolean", "null"]},
         "top_logprobs": {**_range("integer", 0, MOST_LIKELIEST), "description": "Needs logprobs: true"},
-        "response_format": _or_null(object_of({"type": {"enum": ["text", None]}})),
+        "response_format": _or_null(object_of({"type": {"enum": ["text", "json_object", None]}})),
     }
     plain = {
         **_sampling(),

@@ -34,6 +34,7 @@ _SAMPLING: Fields = {
             *("model", "stream", "stream_options", "n", "stop", "cache_prompt"),
             *("max_tokens", "max_completion_tokens"),
             *("temperature", "top_p", "top_k", "min_p", "do_sample", "seed", "logit_bias"),
+            *("grammar", "json_schema"),
             *("repetition_penalty", "repeat_penalty", "presence_penalty", "frequency_penalty"),
         ),
         DONE,
@@ -49,7 +50,7 @@ _SAMPLING: Fields = {
     **dict.fromkeys(
         (
             *("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs"),
-            *("grammar", "json_schema", "stop_token_ids", "bad_words", "ignore_eos", "use_beam_search"),
+            *("stop_token_ids", "bad_words", "ignore_eos", "use_beam_search"),
         ),
         REFUSED,
     ),

@@ -96,7 +96,7 @@ def build_chat(request: ChatRequest, tokenizer: ChatTokenizer, answers: Answers,
     names = tools.parameter_names(request.tools)
     encoded = [_message_ids(message, tokenizer, answers, names) for message in messages]
     counts = [0] * (max(turns, default=_ALWAYS) + 1)
-    fixed = len(tokenizer.start()) + (not request.continues)  # the <|assistant|> at the end
+    fixed = len(tokenizer.start()) + (0 if request.continues else len(tokenizer.head("assistant")))
     for turn, ids in zip(turns, encoded):
         if turn == _ALWAYS:
             fixed += len(ids)
@@ -112,14 +112,19 @@ def build_chat(request: ChatRequest, tokenizer: ChatTokenizer, answers: Answers,
     for turn, ids in zip(turns, encoded):
         if turn == _ALWAYS or turn >= first:
             prompt += ids
+    begun = tuple(encoded[-1][1:]) if request.continues else ()
     if not request.continues:
         prompt.append(tokenizer.assistant)
+        if request.sampling.grammar and not request.must_call:
+            # What the model itself begins every text with, and no grammar knows of.
+            begun = tuple(tokenizer.head("assistant")[1:])
+            prompt += begun
     return Prompt(
         prompt,
         min(wanted, limits.context - len(prompt)),
         dropped_messages=sum(_ALWAYS < turn < first for turn in turns),
         dropped_tokens=sum(counts[:first]),
-        begun=tuple(encoded[-1][1:]) if request.continues else (),
+        begun=begun,
     )
 
 

@@ -12,13 +12,14 @@ from typing import Any, Sequence
 from oneclick.server.api_errors import invalid
 from oneclick.server.chat import fields
 from oneclick.server.chat.body_text import JsonObject, clean
+from oneclick.server.chat.grammar import asked_grammar, call_grammar
 from oneclick.server.chat.sampling_request import (
     SamplingRequest,
     chat_log_probs,
     completion_log_probs,
     sampling_fields,
 )
-from oneclick.server.chat.tool_request import offered_tools
+from oneclick.server.chat.tool_request import forced_tools, offered_tools
 from oneclick.server.chat.values import boolean, whole
 
 MAX_MESSAGES = 4096
@@ -62,6 +63,8 @@ class ChatRequest(SamplingRequest):
     """Function objects: name, description, parameters (or the demos' ``params``)."""
     continues: bool = False
     """Go on with the last message, an unfinished one of the assistant's."""
+    must_call: bool = False
+    """The answer is a call of one of the tools, by its grammar."""
     legacy_functions: bool = field(default=False, compare=False)
     """The request used ``functions``, the predecessor of ``tools``."""
 
@@ -81,17 +84,19 @@ def parse_chat(body: JsonObject) -> ChatRequest:
     fields.refuse(fields.CHAT, body)
     messages = _messages(body.get("messages"))
     tools, legacy = offered_tools(body)
-    _refuse_format(body.get("response_format"))
+    forced = forced_tools(body, tools)
+    grammar = call_grammar(forced) if forced else asked_grammar(body)
     continues = _continues(body, messages)
     if not continues and len(messages) > 1 and _is_empty_answer(messages[-1]):
         # Some clients send the bubble that the answer will fill.
         messages = messages[:-1]
     return ChatRequest(
-        **sampling_fields(body, chat_log_probs(body)),
+        **sampling_fields(body, log_probs=chat_log_probs(body), grammar=grammar),
         messages=messages,
         tools=tools,
         legacy_functions=legacy,
         continues=continues,
+        must_call=bool(forced),
     )
 
 
@@ -108,7 +113,9 @@ def parse_completion(body: JsonObject) -> CompletionRequest:
     if echo and log_probs is not None and boolean(body, "stream"):
         raise invalid("server.echo_stream", "stream", code="unsupported_parameter")
     request = CompletionRequest(
-        **sampling_fields(body, log_probs, score_prompt=echo and log_probs is not None),
+        **sampling_fields(
+            body, log_probs=log_probs, score_prompt=echo and log_probs is not None, grammar=asked_grammar(body)
+        ),
         prompt=clean(prompt or "") if ids is None else "",
         prompt_ids=ids,
         echo=echo,
@@ -139,19 +146,6 @@ def _continues(body: JsonObject, messages: Sequence[Message]) -> bool:
 
 def _is_empty_answer(message: Message) -> bool:
     return message.role == "assistant" and not message.tool_calls and not message.content.strip()
-
-
-def _refuse_format(value: Any) -> None:
-    """Raise ApiError 400 for every ``response_format`` but text: nothing here could enforce it."""
-    if value is None:
-        return
-    if not isinstance(value, dict):
-        raise invalid("server.type", "response_format", name="response_format", wanted="object")
-    kind = value.get("type")
-    if kind in ("json_object", "json_schema"):
-        raise invalid("server.answer_format", "response_format", code="unsupported_parameter", asked=kind)
-    if kind not in (None, "text"):
-        raise invalid("server.type", "response_format", name="response_format.type", wanted="text")
 
 
 def _messages(value: Any) -> tuple[Message, ...]:

@@ -53,8 +53,8 @@ def model_name(body: JsonObject) -> str:
     return model or ""
 
 
-def sampling_fields(body: JsonObject, log_probs: int | None, score_prompt: bool = False) -> dict[str, Any]:
-    """Return the fields of a SamplingRequest. Raises ApiError 400."""
+def sampling_fields(body: JsonObject, **more: Any) -> dict[str, Any]:
+    """Return the fields of a SamplingRequest; ``more`` are fields of its Sampling. Raises ApiError 400."""
     stream_options = body.get("stream_options")
     if stream_options is not None and not isinstance(stream_options, dict):
         raise invalid("server.type", "stream_options", name="stream_options", wanted="object")
@@ -64,14 +64,14 @@ def sampling_fields(body: JsonObject, log_probs: int | None, score_prompt: bool 
         "stream": boolean(body, "stream"),
         "include_usage": boolean(stream_options or {}, "include_usage", "stream_options.include_usage"),
         "max_tokens": lengths[0] or lengths[1],
-        "sampling": _sampling(body, log_probs, score_prompt),
+        "sampling": _sampling(body, more),
         "stop": _stop(body.get("stop")),
         "keep": body.get("cache_prompt") is None or boolean(body, "cache_prompt"),
         "choices": whole(body, "n", 1, MAX_CHOICES) or 1,
     }
 
 
-def _sampling(body: JsonObject, log_probs: int | None, score_prompt: bool) -> Sampling:
+def _sampling(body: JsonObject, more: JsonObject) -> Sampling:
     temperature = number(body, "temperature", 0.95, 0.0, 2.0)
     top_p = number(body, "top_p", 0.7, 0.0, 1.0)
     top_k = whole(body, "top_k", 0, LARGEST_INT) or 0
@@ -88,8 +88,7 @@ def _sampling(body: JsonObject, log_probs: int | None, score_prompt: bool) -> Sa
         presence_penalty=number(body, "presence_penalty", 0.0, -2.0, 2.0),
         logit_bias=_logit_bias(body.get("logit_bias")),
         seed=_seed(body),
-        log_probs=log_probs,
-        score_prompt=score_prompt,
+        **more,
     )
 
 

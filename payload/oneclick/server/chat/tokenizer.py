@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Iterable
 
-from oneclick.model.check import load_pieces
 from oneclick.model.header import SPECIAL_TOKENS
+from oneclick.pieces import Pieces
 
 ROLES = ("system", "user", "assistant", "observation")
 
@@ -19,8 +19,8 @@ class ChatTokenizer:
 
     def __init__(self, proto: bytes, eos_token_id: int) -> None:
         """``proto``: the serialized sentencepiece model. Raises OneClickError when it is none."""
-        self._pieces = load_pieces(proto)
-        self.piece_count: int = self._pieces.GetPieceSize()
+        self._pieces = Pieces(proto)
+        self.piece_count = self._pieces.count
         self.special = {name: self.piece_count + index for index, name in enumerate(SPECIAL_TOKENS)}
         self.size = self.piece_count + len(SPECIAL_TOKENS)
         """Ids from here on are in no tokenizer."""
@@ -34,8 +34,7 @@ class ChatTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of ``text``; special tokens' names in it are ordinary text."""
-        ids: list[int] = self._pieces.EncodeAsIds(text)
-        return ids
+        return self._pieces.encode(text)
 
     def start(self) -> list[int]:
         """Return the ids every prompt begins with."""
@@ -71,8 +70,7 @@ class ChatTokenizer:
             except UnicodeDecodeError:
                 return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
         if 0 <= token < self.piece_count:
-            piece: str = self._pieces.IdToPiece(token)
-            return piece
+            return self._pieces.name(token)
         return SPECIAL_TOKENS[token - self.piece_count] if token < self.size else f"<{token}>"
 
     def _bytes_of(self, token: int) -> bytes | None:
@@ -80,16 +78,5 @@ class ChatTokenizer:
         try:
             return self._known_bytes[token]
         except KeyError:
-            found = self._known_bytes[token] = self._ask_bytes(token)
+            found = self._known_bytes[token] = self._pieces.bytes_of(token)
             return found
-
-    def _ask_bytes(self, token: int) -> bytes | None:
-        pieces = self._pieces
-        if not 0 <= token < self.piece_count or pieces.IsControl(token):
-            return None
-        piece: str = pieces.IdToPiece(token)
-        if pieces.IsByte(token):
-            return bytes([int(piece[3:5], 16)])
-        if pieces.IsUnknown(token):
-            return " ⁇ ".encode()  # what sentencepiece itself shows
-        return piece.replace("▁", " ").encode("utf-8")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
 from oneclick.server.api_errors import invalid
 from oneclick.server.chat.body_text import JsonObject, clean
 
 MAX_TOOLS = 128
+_NAMED = "function "
 
 
 def offered_tools(body: JsonObject) -> tuple[tuple[JsonObject, ...], bool]:
@@ -70,15 +71,39 @@ def _function(function: Any, name: str) -> JsonObject:
     return kept
 
 
+def forced_tools(body: JsonObject, offered: Sequence[JsonObject]) -> tuple[JsonObject, ...]:
+    """Return the functions of ``offered`` one of which must be called; none where the model may choose."""
+    for name in ("tool_choice", "function_call"):
+        choice = _choice(body.get(name), name)
+        if choice in ("required", "any"):
+            if not offered:
+                raise invalid("server.no_tools", name)
+            return tuple(offered)
+        if choice not in (None, "auto", "none"):
+            wanted = choice[len(_NAMED) :]
+            found = tuple(function for function in offered if function["name"] == wanted)
+            if not found:
+                raise invalid("server.unknown_tool", name, tool=wanted[:100])
+            return found
+    return ()
+
+
 def _may_call(body: JsonObject) -> bool:
-    """Return False for ``tool_choice: "none"``; ApiError 400 for one that would have to be enforced."""
+    """Return False for ``tool_choice: "none"``."""
     choices = [_choice(body.get(name), name) for name in ("tool_choice", "function_call")]
     return next((choice for choice in choices if choice is not None), "auto") != "none"
 
 
-def _choice(value: Any, name: str) -> Any:
-    if isinstance(value, dict) and value.get("type") in ("auto", "none"):
-        value = value["type"]
-    if value not in (None, "auto", "none"):
+def _choice(value: Any, name: str) -> str | None:
+    """Return a choice as a word, a function's name behind ``_NAMED``; None where there is none."""
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        kind = value.get("type", "function")
+        inside = value.get("function", value)
+        if kind == "function" and isinstance(inside, dict) and isinstance(inside.get("name"), str):
+            return _NAMED + clean(inside["name"]).strip()
+        value = kind
+    if value not in ("auto", "none", "required", "any"):
         raise invalid("server.tool_choice", name, code="unsupported_parameter", name=name)
-    return value
+    return str(value)

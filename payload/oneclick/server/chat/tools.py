@@ -26,6 +26,7 @@ from oneclick.server.chat.request import ToolCall
 
 PREAMBLE = "Answer the following questions as best as you can. You have access to the following tools:\n"
 _FENCE = re.compile(r"```[A-Za-z]*[ \t]*\n?")
+_OBJECT = re.compile(r"tool_call\(\s*(\{.*\})\s*\)", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 
 
@@ -93,12 +94,28 @@ def parse_call(text: str, names: Mapping[str, Sequence[str]]) -> ToolCall | None
     if not name:
         return None
     for code in _codes(rest):
+        written = _json_arguments(code)
+        if written:
+            return ToolCall(name, clean(written))
         try:
             arguments = read_arguments(code, names[name])
             return ToolCall(name, clean(json.dumps(arguments, ensure_ascii=False, allow_nan=False)))
         except (NotACall, TypeError, ValueError):
             continue  # TypeError, ValueError: what JSON does not have, such as an infinite number
     return None
+
+
+def _json_arguments(code: str) -> str:
+    """Return the arguments of ``tool_call({...})`` as they stand, where they are JSON; "" otherwise."""
+    match = _OBJECT.fullmatch(code)
+    try:
+        return match.group(1) if match and isinstance(json.loads(match.group(1), parse_constant=_refuse), dict) else ""
+    except (ValueError, RecursionError):
+        return ""
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)  # NaN and Infinity are Python's, not JSON's
 
 
 def split_call(text: str, names: Mapping[str, Sequence[str]]) -> tuple[str, str]:

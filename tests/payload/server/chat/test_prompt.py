@@ -110,7 +110,7 @@ def test_tools_count_as_something_that_stays() -> None:
 
 def test_the_models_own_ids_are_used_for_its_answers() -> None:
     answers = Answers()
-    ids = TOKENIZER._pieces.PieceToId(list("你好"))
+    ids = TOKENIZER._pieces.processor.PieceToId(list("你好"))
     answers.remember("你好", ids)
     prompt = build(
         [{"role": "user", "content": "问"}, {"role": "assistant", "content": " 你好\n"}],

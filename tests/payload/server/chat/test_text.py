@@ -30,7 +30,7 @@ def bytes_of(text: str) -> list[int]:
 @given(st.text(st.characters(exclude_categories=("Cs",)), max_size=60))
 def test_text_that_was_encoded_reads_the_same(text: str) -> None:
     ids = TOKENIZER.encode(text)
-    expected = TOKENIZER._pieces.DecodeIds(ids)
+    expected = TOKENIZER._pieces.processor.DecodeIds(ids)
     assert read(ids)[0] == expected
 
 
@@ -117,7 +117,9 @@ def test_every_single_token_reads_as_sentencepiece_reads_it() -> None:
     for token in range(TOKENIZER.piece_count):
         if 3 <= token < 259:
             continue  # single bytes, most of them no characters
-        expected = TOKENIZER._pieces.DecodeIds([300, token])[len(TOKENIZER._pieces.DecodeIds([300])) :]
+        expected = TOKENIZER._pieces.processor.DecodeIds([300, token])[
+            len(TOKENIZER._pieces.processor.DecodeIds([300])) :
+        ]
         stream = TextStream(TOKENIZER, strip_start=False)
         stream.feed(300)
         assert stream.feed(token) + stream.finish() == expected, token

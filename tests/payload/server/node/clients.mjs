@@ -2,7 +2,7 @@
 
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { generateText, jsonSchema, streamText, tool } from "ai";
+import { generateText, jsonSchema, Output, streamText, tool } from "ai";
 import { Ollama } from "ollama";
 import OpenAI from "openai";
 
@@ -37,10 +37,16 @@ async function read(result) {
 const hello = { role: "user", content: "Hi" };
 const quiet = { onError() {}, maxRetries: 0 };
 const tools = { f: tool({ description: "a function", inputSchema: jsonSchema(parameters) }) };
+const trip = {
+  type: "object",
+  properties: { city: { type: "string", enum: ["北京", "上海"] }, direct: { type: "boolean" } },
+  required: ["city", "direct"],
+  additionalProperties: false,
+};
 const providers = {
   openai: (url) => createOpenAI({ baseURL: `${url}/v1`, apiKey: "any" }).chat("gpt-3.5-turbo"),
   responses: (url) => createOpenAI({ baseURL: `${url}/v1`, apiKey: "any" })("gpt-3.5-turbo"),
-  compatible: (url) => createOpenAICompatible({ name: "local", baseURL: `${url}/v1` }).chatModel("chatglm3-6b"),
+  compatible: (url) => createOpenAICompatible({ name: "local", baseURL: `${url}/v1`, supportsStructuredOutputs: true }).chatModel("chatglm3-6b"),
 };
 
 for (const [name, make] of Object.entries(providers)) {
@@ -48,6 +54,10 @@ for (const [name, make] of Object.entries(providers)) {
   await note(`${name} text`, () => read(streamText({ model, messages: [hello], temperature: 0, maxOutputTokens: 12, ...quiet })));
   await note(`${name} whole`, async () => (await generateText({ model, messages: [hello], temperature: 0, maxOutputTokens: 12, maxRetries: 0 })).text);
   await note(`${name} tools`, () => read(streamText({ model: make(toolBase), messages: [hello], tools, temperature: 0, ...quiet })));
+  await note(`${name} form`, async () => {
+    const output = Output.object({ schema: jsonSchema(trip) });
+    return (await generateText({ model, messages: [hello], output, temperature: 0, maxOutputTokens: 200, maxRetries: 0 })).output;
+  });
   await note(`${name} tools whole`, async () => {
     const { toolCalls, finishReason } = await generateText({ model: make(toolBase), messages: [hello], tools, temperature: 0, maxRetries: 0 });
     return { calls: toolCalls.map((call) => ({ name: call.toolName, input: call.input })), finish: finishReason };

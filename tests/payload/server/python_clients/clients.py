@@ -9,7 +9,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import litellm
 import ollama
@@ -17,12 +17,14 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_ollama import ChatOllama
 from langchain_openai import ChatOpenAI
+from pydantic import BaseModel
 from pydantic_ai import Agent
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 MODEL = "chatglm3-6b"
 LENGTH = 12
+LONGER = 200
 results: dict[str, Any] = {}
 
 
@@ -40,7 +42,14 @@ def f(a: int) -> str:
     return "晴"
 
 
-def langchain(name: str, chat: Any, calling: Any) -> None:
+class Trip(BaseModel):
+    """A form that even random weights fill soon."""
+
+    city: Literal["北京", "上海"]
+    direct: bool
+
+
+def langchain(name: str, chat: Any, longer: Any, calling: Any) -> None:
     note(f"{name} whole", lambda: chat.invoke("Hi").text)
     note(f"{name} stream", lambda: "".join(part.text for part in chat.stream("Hi")))
     with_tools = calling.bind_tools([f])
@@ -48,6 +57,7 @@ def langchain(name: str, chat: Any, calling: Any) -> None:
     called = AIMessage("", tool_calls=[{"name": "f", "args": {"a": 1}, "id": "call_1"}])
     history = [HumanMessage("Hi"), called, ToolMessage("晴", tool_call_id="call_1")]
     note(f"{name} tool history", lambda: chat.bind_tools([f]).invoke(history).text)
+    note(f"{name} form", lambda: longer.with_structured_output(Trip).invoke("Hi").model_dump())
 
 
 def with_ollama(url: str, calling_url: str) -> None:
@@ -76,7 +86,9 @@ def with_ollama(url: str, calling_url: str) -> None:
     note("ollama tool", lambda: call(stream=False))
     note("ollama tool stream", lambda: call(stream=True))
     note("ollama embed", lambda: client.embed(MODEL, "Hi"))
-    note("ollama format", lambda: client.chat(MODEL, messages, format="json"))
+    form = Trip.model_json_schema()
+    longer = {**options, "num_predict": LONGER}
+    note("ollama form", lambda: json.loads(client.chat(MODEL, messages, format=form, options=longer).message.content))
 
 
 def with_litellm(url: str) -> None:
@@ -104,6 +116,9 @@ def with_pydantic_ai(url: str) -> None:
     for name, kind in (("chat", OpenAIChatModel), ("responses", OpenAIResponsesModel)):
         agent = Agent(kind("gpt-4o", provider=provider), model_settings=settings)
         note(f"pydantic-ai {name}", lambda agent=agent: agent.run_sync("Hi").output)
+        longer: Any = {"temperature": 0, "max_tokens": LONGER}
+        planner = Agent(kind("gpt-4o", provider=provider), model_settings=longer, output_type=Trip)
+        note(f"pydantic-ai {name} form", lambda agent=planner: agent.run_sync("Hi").output.model_dump())
 
 
 def main() -> None:
@@ -112,10 +127,12 @@ def main() -> None:
     greedy: dict[str, Any] = {"temperature": 0, "max_retries": 0, "api_key": "any"}
     for name, more in (("langchain-openai", {}), ("langchain-openai responses", {"use_responses_api": True})):
         chat = ChatOpenAI(model="gpt-4o", base_url=f"{url}/v1", max_tokens=LENGTH, **greedy, **more)
-        langchain(name, chat, ChatOpenAI(model="gpt-4o", base_url=f"{calling_url}/v1", **greedy, **more))
+        longer = ChatOpenAI(model="gpt-4o", base_url=f"{url}/v1", max_tokens=LONGER, **greedy, **more)
+        langchain(name, chat, longer, ChatOpenAI(model="gpt-4o", base_url=f"{calling_url}/v1", **greedy, **more))
     langchain(
         "langchain-ollama",
         ChatOllama(model=MODEL, base_url=url, temperature=0, num_predict=LENGTH),
+        ChatOllama(model=MODEL, base_url=url, temperature=0, num_predict=LONGER),
         ChatOllama(model=MODEL, base_url=calling_url, temperature=0),
     )
     with_ollama(url, calling_url)
