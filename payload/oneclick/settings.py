@@ -64,6 +64,8 @@ class Settings:
     """Further addresses of the model file itself, tried first."""
     allowed_origins: tuple[str, ...] = ()
     api_key: str = ""
+    stop_repetition: bool = True
+    """End an answer that says the same again and again."""
     problems: tuple[Problem, ...] = field(default=(), compare=False)
 
 
@@ -183,6 +185,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "mirrors": _addresses,
     "allowed_origins": _origins,
     "api_key": _text,
+    "stop_repetition": _yes_no,
 }
 """Key of the file -> what turns a TOML value into the setting or raises BadValue."""
 

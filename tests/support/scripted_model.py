@@ -18,11 +18,15 @@ from oneclick.model.layout import pack_tensor_head, tensor_layout
 HIDDEN = 64
 
 
-def write_scripted_model(path: Path, tokens: Sequence[int], first: int) -> None:
-    """Write a model that says ``tokens`` (at most 63, all different) after the token ``first``."""
+def write_scripted_model(path: Path, tokens: Sequence[int], first: int, *, again: bool = False) -> None:
+    """Write a model that says ``tokens`` (at most 63, all different) after the token ``first``.
+
+    ``again``: and then again, without an end.
+    """
     proto = random_tokenizer.make_proto()
     chain = [first, *tokens]
     assert len(set(chain)) == len(chain) <= HIDDEN
+    after = [*tokens, *(tokens[:1] if again else ())]
     header = ModelHeader(
         architecture="ChatGLM3",
         version=1,
@@ -50,7 +54,7 @@ def write_scripted_model(path: Path, tokens: Sequence[int], first: int) -> None:
             for index, token in enumerate(chain):
                 if tensor.name == "transformer.embedding.word_embeddings.weight":
                     values[token, index] = 1
-                elif tensor.name == "transformer.output_layer.weight" and index + 1 < len(chain):
-                    values[chain[index + 1], index] = 1
+                elif tensor.name == "transformer.output_layer.weight" and index < len(after):
+                    values[after[index], index] = 1
             out.write(pack_tensor_head(tensor))
             out.write(values.tobytes())

@@ -162,6 +162,7 @@ class Launcher:
         config = ServerConfig(
             api_key=settings.api_key,
             allow_origins=settings.allowed_origins,
+            stop_repetition=settings.stop_repetition,
             version=info.version,
             allow_hosts=first_page.hosts,
         )

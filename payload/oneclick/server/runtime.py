@@ -69,6 +69,8 @@ class ServerConfig:
     """Origins of web pages that may use the server, besides local ones."""
     allow_hosts: tuple[str, ...] = ()
     """Names in the Host header besides the loopback ones; needed with an API key beyond loopback."""
+    stop_repetition: bool = True
+    """End an answer that says the same again and again."""
     keep_alive_s: float = 15.0
     """Silence after which a sign of life is sent."""
     model_name: str = "chatglm3-6b"

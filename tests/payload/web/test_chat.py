@@ -97,6 +97,24 @@ def test_an_answer_without_a_word_says_so_and_offers_another_try(open_page: Open
     expect(chat.find(".end")).to_contain_text("模型没有说话")
 
 
+@pytest.fixture
+def looping_program(tmp_path: Path) -> Iterator[Program]:
+    """A program whose model says one sentence again and again."""
+    tokenizer = ChatTokenizer(make_proto(), EOS_TOKEN_ID)
+    make_native_bundle(tmp_path)
+    sentence = [token for text in "我们可以，" for token in tokenizer.encode(text)[-1:]]
+    write_scripted_model(tmp_path / MODEL_NAME, sentence, tokenizer.assistant, again=True)
+    yield from run_bundle(tmp_path)
+
+
+def test_an_answer_that_repeats_itself_is_ended_and_says_why(open_page: OpenPage, looping_program: Program) -> None:
+    chat = open_page(looping_program.url)
+    chat.set_preferences(**GREEDY, maxTokens=2000)
+    chat.ask("你好")
+    expect(chat.find(".hint-line")).to_contain_text("重复同样的话")
+    assert 300 <= len(stored_answer(chat)) < 400
+
+
 def test_an_edited_question_replaces_what_followed_and_can_be_undone(chat: ChatPage) -> None:
     chat.ask("第一个问题")
     chat.ask("第二个问题")

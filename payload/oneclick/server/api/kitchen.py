@@ -16,6 +16,7 @@ from oneclick.engine.sampling import FEATURE, Sampling
 from oneclick.server.api_errors import invalid
 from oneclick.server.chat.answer import AnswerReader, timings, usage
 from oneclick.server.chat.prompt import Prompt, build_chat, build_completion
+from oneclick.server.chat.repetition import RepetitionGuard
 from oneclick.server.chat.request import ChatRequest, CompletionRequest, ToolCall
 from oneclick.server.chat.sampling_request import SamplingRequest
 from oneclick.server.chat.tools import parameter_names
@@ -62,6 +63,8 @@ class End:
     """All of the answer's, where log probabilities were asked."""
     prompt_tokens: tuple[Token, ...] = ()
     """All of the prompt's that the client sent, where theirs were asked."""
+    repeating: bool = False
+    """It was ended because it had begun to say the same again and again."""
 
 
 Piece = Union[Delta, News, End]
@@ -81,6 +84,8 @@ class Order:
     begun_text: str
     """The answer that this one goes on with."""
     request: Request
+    guarded: bool = False
+    """Its answers end when they begin to repeat themselves."""
 
     def headers(self) -> dict[str, str]:
         """Return what every door says in the head of its answer."""
@@ -139,6 +144,7 @@ class Generation:
         self._job = job
         self._choice = choice
         self._reader = order.new_reader()
+        self._guard = RepetitionGuard() if order.guarded else None
         self._last_news = 0.0
         self._tokens: list[Token] = []
         """Those of which the log probability was asked."""
@@ -175,15 +181,20 @@ class Generation:
 
     def _take(self, token: Token) -> Delta | None:
         reader = self._reader
-        if reader.has_stopped():
+        if reader.has_stopped() or self._repeats():
             return None
         text = reader.feed(token.token)
-        if reader.has_stopped():
+        if self._guard is not None:
+            self._guard.feed(text)
+        if reader.has_stopped() or self._repeats():
             self._runtime.queue.stop_early(self._job)
         if token.log_prob is not None:
             self._tokens.append(token)
             return Delta(text, self._choice, (token,))
         return Delta(text, self._choice) if text else None
+
+    def _repeats(self) -> bool:
+        return self._guard is not None and self._guard.repeats
 
     def _news(self, happened: Event | None) -> News | None:
         if happened is None:
@@ -215,6 +226,7 @@ class Generation:
             self._choice,
             tuple(self._tokens),
             self._prompt_tokens(done),
+            self._repeats(),
         )
 
     def _prompt_tokens(self, done: Done) -> tuple[Token, ...]:
@@ -248,7 +260,10 @@ async def order_chat(runtime: Runtime, request: Request, chat: ChatRequest) -> O
         return AnswerReader(tokenizer, chat.stop, tools, continues=chat.continues)
 
     begun = chat.messages[-1].content if chat.continues else ""
-    return _order(runtime, request, chat, prompt, new_reader, legacy=chat.legacy_functions, begun_text=begun)
+    order = _order(runtime, request, chat, prompt, new_reader, legacy=chat.legacy_functions, begun_text=begun)
+    # A list of alike objects in a promised form is no loop.
+    order.guarded = runtime.config.stop_repetition and not chat.sampling.grammar
+    return order
 
 
 async def order_completion(runtime: Runtime, request: Request, wanted: CompletionRequest) -> Order:

@@ -34,6 +34,7 @@ def extras(order: Order, end: End) -> dict[str, Any]:
             "dropped_messages": prompt.dropped_messages,
             "dropped_tokens": prompt.dropped_tokens,
             "context": order.runtime.limits.context,
+            "repeating": end.repeating,
         },
     }
 

@@ -348,6 +348,7 @@ function take(event, answer, saver) {
 function takeOwn(own, answer) {
   if (own.queue_position !== undefined && own.queue_position !== null) enter(answer, "queued", { position: own.queue_position });
   if (own.prompt_progress !== undefined && own.prompt_progress !== null) enter(answer, "reading", { progress: own.prompt_progress });
+  if (own.repeating) answer.version.figures = { ...answer.version.figures, repeating: true };
   if (own.dropped_messages) answer.version.figures = { ...answer.version.figures, dropped: own.dropped_messages };
 }
 

@@ -140,6 +140,7 @@ class MessageView {
   showEnd(version) {
     const parts = [];
     if (version.figures?.dropped) parts.push(h("p", { class: "hint-line" }, t("dropped", { n: version.figures.dropped })));
+    if (version.figures?.repeating) parts.push(h("p", { class: "hint-line" }, t("repeating")));
     const words = {
       stopped: t("endStopped"),
       length: t("endLength"),

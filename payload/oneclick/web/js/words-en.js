@@ -82,6 +82,7 @@ export default {
   phaseReading: "Reading the conversation",
   phaseReadingPercent: "Reading the conversation {p}%",
   phaseWriting: "Answering",
+  repeating: "The answer had begun to repeat itself and was ended. Ask for another one, or say it in another way.",
   dropped: "The conversation is long: this answer did not see its oldest {n} messages. Say important things again, or start a new chat.",
   endStopped: "Stopped.",
   endLength: "Reached the longest answer you set.",

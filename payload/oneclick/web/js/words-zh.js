@@ -82,6 +82,7 @@ export default {
   phaseReading: "正在阅读对话",
   phaseReadingPercent: "正在阅读对话 {p}%",
   phaseWriting: "正在回答",
+  repeating: "回答开始重复同样的话，已经自动停下。可以点“换一个回答”，或换一种问法。",
   dropped: "对话太长，这次回答没有用到最早的 {n} 条消息。重要的内容可以再说一遍，或者开一个新对话。",
   endStopped: "已停止。",
   endLength: "到达了设定的最长回答。",
