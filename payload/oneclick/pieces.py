@@ -43,18 +43,11 @@ class Pieces:
         name: str = self.processor.IdToPiece(token)
         return name
 
-    def is_unknown(self, token: int) -> bool:
-        """Tell whether the token stands for whatever the tokenizer has no piece for."""
-        unknown: bool = self.processor.IsUnknown(token)
-        return unknown
-
     def bytes_of(self, token: int) -> bytes | None:
         """Return the UTF-8 bytes of one token, None for ids that are no text. A character may need several tokens."""
         pieces = self.processor
-        if not 0 <= token < self.count or pieces.IsControl(token):
+        if not 0 <= token < self.count or pieces.IsControl(token) or pieces.IsUnknown(token):
             return None
         if pieces.IsByte(token):
             return bytes([int(self.name(token)[3:5], 16)])
-        if self.is_unknown(token):
-            return " ⁇ ".encode()  # what sentencepiece itself shows
         return self.name(token).replace("▁", " ").encode("utf-8")

@@ -52,7 +52,7 @@ class _Tokens:
 
     def _bytes(self, pieces: Pieces, token: int) -> bytes:
         text = pieces.bytes_of(token)
-        if text is None or text.startswith(b"\xff") or pieces.is_unknown(token):
+        if text is None or text.startswith(b"\xff"):
             # 0xFF begins the name of a special token: no text holds that byte.
             return b"\xff<%d>" % token
         return text

@@ -21,8 +21,9 @@ class Sampling:
     """How the next token is chosen. ``greedy`` ignores temperature, top_k, top_p and min_p."""
 
     greedy: bool = True
-    temperature: float = 0.95
-    top_p: float = 0.7
+    temperature: float = 0.8
+    top_p: float = 0.8
+    """Both as in the model's own ``chat()`` (modeling_chatglm.py)."""
     top_k: int = 0
     repetition_penalty: float = 1.0
     """Of every token so far."""

@@ -468,6 +468,14 @@ def test_a_plain_completion_continues_the_text(server: LiveServer) -> None:
     assert parts[-1]["choices"][0]["finish_reason"] == "length"
 
 
+def test_a_completion_keeps_the_space_between_words(our_server: LiveServer) -> None:
+    (token,) = our_server.post("/tokenize", {"content": "what"}).json()["tokens"][-1:]
+    body = {"prompt": "Tell me", "max_tokens": 1, "temperature": 0, "logit_bias": {str(token): 100}}
+    text = our_server.post("/v1/completions", body).json()["choices"][0]["text"]
+    assert text == our_server.runtime.ready_tokenizer().token_bytes(token).decode()
+    assert text.startswith(" ")
+
+
 @pytest.mark.parametrize(
     "body", [{"prompt": 5}, {"prompt": ["a", "b"]}, {"prompt": [[1], [2]]}, {"suffix": "x"}, {"best_of": 2}]
 )

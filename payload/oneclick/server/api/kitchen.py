@@ -272,7 +272,9 @@ async def order_completion(runtime: Runtime, request: Request, wanted: Completio
     prompt: Prompt = await beside(runtime, build_completion, wanted, tokenizer, runtime.limits)
 
     def new_reader() -> AnswerReader:
-        return AnswerReader(tokenizer, wanted.stop, strip_start=False)
+        # After a text the first space is the answer's own.
+        begun = bool(wanted.prompt or wanted.prompt_ids)
+        return AnswerReader(tokenizer, wanted.stop, strip_start=False, continues=begun)
 
     return _order(runtime, request, wanted, prompt, new_reader)
 

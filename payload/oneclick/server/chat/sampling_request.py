@@ -72,8 +72,8 @@ def sampling_fields(body: JsonObject, **more: Any) -> dict[str, Any]:
 
 
 def _sampling(body: JsonObject, more: JsonObject) -> Sampling:
-    temperature = number(body, "temperature", 0.95, 0.0, 2.0)
-    top_p = number(body, "top_p", 0.7, 0.0, 1.0)
+    temperature = number(body, "temperature", Sampling.temperature, 0.0, 2.0)
+    top_p = number(body, "top_p", Sampling.top_p, 0.0, 1.0)
     top_k = whole(body, "top_k", 0, LARGEST_INT) or 0
     sampled = body.get("do_sample") is None or boolean(body, "do_sample")  # Zhipu's word for temperature 0
     return Sampling(
