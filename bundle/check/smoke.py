@@ -108,31 +108,56 @@ def extract(archive: Path, target: Path) -> None:
         stack.enter_context(py7zr.SevenZipFile(source)).extractall(target)
 
 
-def _try(folder: Path, windows: Desktop, log: Log) -> SmokeReport:
-    """Run the steps a user takes in the extracted ``folder``."""
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """A bundle that was double-clicked and answers."""
+
+    base: str
+    """``http://127.0.0.1:PORT``"""
+    ready_s: float
+    """From the double-click until a chat was possible."""
+    health: dict[str, Any]
+
+
+@contextlib.contextmanager
+def double_clicked(folder: Path, windows: Desktop, log: Log) -> Iterator[Started]:
+    """Double-click the bundle in ``folder``, give it once it is ready, stop it in the end and see that nothing is left.
+
+    Raises SmokeFailed with what the window showed, also for what goes wrong inside.
+    """
     start = time.monotonic()
     program = windows.double_click(folder / RUN_BAT, "--no-browser", "--port", "0")
     try:
         base = _address(program)
         health = _wait_until_ready(base, program)
-        ready_s = time.monotonic() - start
-        _check_answers(base)
-        log.line(f"answered at {base} on {windows.name}")
+        yield Started(base=base, ready_s=time.monotonic() - start, health=health)
         stop = time.monotonic()
         windows.press_ctrl_c()
         time.sleep(0.5)
         program.press_enter()
         program.wait(STOP_TIMEOUT_S)
         _check_nothing_left(windows, base, stop + STOP_TIMEOUT_S)
-        return SmokeReport(
-            desktop=windows.name, ready_s=ready_s, stop_s=time.monotonic() - stop, engine=str(health.get("engine"))
-        )
+        log.line(f"stopped in {human_seconds(time.monotonic() - stop)}, nothing left running")
     except (BundleError, requests.RequestException, subprocess.TimeoutExpired, KeyError, ValueError) as error:
         raise SmokeFailed(
             "the finished archive does not do its job",
             why=f"{type(error).__name__}: {error}\n--- the window showed:\n{program.output.strip()}",
             do="the archive stays where it is for a look, but do not publish it",
         ) from error
+
+
+def _try(folder: Path, windows: Desktop, log: Log) -> SmokeReport:
+    """Run the steps a user takes in the extracted ``folder``."""
+    with double_clicked(folder, windows, log) as started:
+        _check_answers(started.base)
+        log.line(f"answered at {started.base} on {windows.name}")
+        stop = time.monotonic()
+    return SmokeReport(
+        desktop=windows.name,
+        ready_s=started.ready_s,
+        stop_s=time.monotonic() - stop,
+        engine=str(started.health.get("engine")),
+    )
 
 
 def _address(program: Program) -> str:

@@ -1,4 +1,4 @@
-"""``smoke``, ``verify``, ``diff`` and ``size``."""
+"""``smoke``, ``accept``, ``verify``, ``diff`` and ``size``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from bundle.check.size import size_report
 from bundle.check.smoke import smoke_test
 from bundle.check.verify import verify_archive
 from bundle.cli.options import source_options, sources_of
+from bundle.errors import UsageError
 from bundle.log import Log
+from bundle.recipe.recipe import read_recipe
+from oneclick.files import write_whole
 
 
 @click.command()
@@ -26,6 +29,35 @@ def smoke(archive: Path, model: Path | None) -> None:
     with log.step("Double-click the finished archive"):
         report = smoke_test(archive, log, model=model)
     click.echo(report.summary())
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--archive", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Instead of the default's."
+)
+@click.option("--recipe", "recipe_name", metavar="NAME|FILE", default="chatglm3", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Write the two files there.")
+def accept(model: Path, archive: Path | None, recipe_name: str, output: Path | None) -> int:
+    """Try an archive with a real model file: tokens, sentences, forms, speed, memory.
+
+    Writes acceptance.json and acceptance.md beside the archive. Exit 1: something failed; 2: not all could be known.
+    """
+    from bundle.check.accept import accept as try_it
+
+    recipe = read_recipe(recipe_name)
+    archive = archive or Path("dist") / f"{recipe.name}.7z"
+    if not archive.is_file():
+        raise UsageError(
+            f"{archive} does not exist", why="nothing was built here yet", do="run build.py, or give --archive"
+        )
+    report = try_it(model, archive, recipe, Log())
+    folder = output or archive.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "acceptance.json", report.to_json().encode())
+    write_whole(folder / "acceptance.md", report.markdown().encode())
+    click.echo(report.markdown())
+    return report.exit_code
 
 
 @click.command()

@@ -44,6 +44,7 @@ COMMANDS = {
     "build": "build",
     "wheel": "build",
     "smoke": "check",
+    "accept": "check",
     "verify": "check",
     "diff": "check",
     "size": "check",
