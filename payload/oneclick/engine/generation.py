@@ -71,8 +71,8 @@ class Generator:
     """One engine, what its KV cache holds, and how fast it is."""
 
     engine: Engine
-    vocabulary: Vocabulary | None = None
-    """Of the same model; only grammars need it."""
+    vocabulary: Vocabulary
+    """Of the same model, for grammars."""
     slots: Slots = field(default_factory=Slots)
     speed: Speed = field(default_factory=Speed)
 
@@ -148,9 +148,7 @@ class Generator:
             calls = self.plan(links, last_alone=sampling.seed is not None)
         left = sum(end - start for start, end in calls)
         outcome = Outcome(prompt_tokens=total, cached_tokens=max(0, total - left))
-        constraint = None
-        if sampling.grammar and self.vocabulary is not None:
-            constraint = self.vocabulary.constrain(sampling.grammar, stop_tokens)
+        constraint = self.vocabulary.constrain(sampling.grammar, stop_tokens) if sampling.grammar else None
         draw = self.engine.drawing(sampling, total, constraint)
         began = time.perf_counter()
         drawn: Drawn | None = None

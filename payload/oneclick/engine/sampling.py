@@ -10,6 +10,11 @@ from oneclick.engine.constraint import Constraint
 FEATURE = "sampler"
 """Of our build: what ``Sampling.beyond_release`` names, and a seed."""
 
+_NATIVE = (
+    *("temperature", "top_p", "top_k", "min_p"),
+    *("repetition_penalty", "frequency_penalty", "presence_penalty"),
+)
+"""Fields that the engine's sampler has under the same names."""
 _BEYOND = ("min_p", "frequency_penalty", "presence_penalty", "logit_bias", "grammar")
 
 LogProb = Tuple[int, float]
@@ -90,9 +95,7 @@ class Sampler:
         """Tokens so far matter; without penalties thousands of them need not be handed over."""
         sampler = self._sampler = native.Sampler()
         sampler.do_sample = not sampling.greedy
-        for name in ("temperature", "top_p", "top_k", "min_p"):
-            setattr(sampler, name, getattr(sampling, name))
-        for name in ("repetition_penalty", "frequency_penalty", "presence_penalty"):
+        for name in _NATIVE:
             setattr(sampler, name, getattr(sampling, name))
         sampler.logit_bias = dict(sampling.logit_bias)
         sampler.prompt_size = prompt_tokens

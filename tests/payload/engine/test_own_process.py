@@ -18,6 +18,7 @@ import pytest
 
 from oneclick.engine import exit_codes, generation
 from oneclick.engine.child import WorkerProcess
+from oneclick.engine.constraint import Vocabulary
 from oneclick.engine.generation import Generator
 from oneclick.engine.sampling import Drawn, Sampling
 from oneclick.pc import power
@@ -109,7 +110,7 @@ def test_a_clock_that_does_not_tick_is_no_division_by_zero(monkeypatch: pytest.M
         chunked=True, single_call_tokens=64, evaluate=lambda *_: None, drawing=lambda *_: lambda *_: Drawn(7)
     )
     told: list[Drawn] = []
-    generator = Generator(engine)
+    generator = Generator(engine, Vocabulary(Path(), (0, 0), 0))
     for first in (0, 9):  # the second one is planned with the speed of the first
         prompt = list(range(first, 300))
         generator.run(prompt, 2, Sampling(), frozenset(), lambda: False, lambda *_: None, told.append)
