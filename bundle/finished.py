@@ -10,7 +10,7 @@ from pathlib import Path
 from bundle.fetch.sources import Sources
 from bundle.log import Log, human_bytes
 from bundle.plan import Plan
-from oneclick.files import move
+from oneclick.files import write_whole
 from oneclick.update.integrity import file_sha256
 
 REHASHED_BYTES = 256_000_000
@@ -110,7 +110,5 @@ def _read(stamp: Path, plan: Plan) -> Made | None:
 
 def _write(stamp: Path, made: Made) -> None:
     stamp.parent.mkdir(parents=True, exist_ok=True)
-    partial = stamp.with_suffix(".part")
     data = {key: value for key, value in asdict(made).items() if key != "fresh"}
-    partial.write_text(json.dumps(data, indent=1), encoding="utf-8")
-    move(partial, stamp)
+    write_whole(stamp, json.dumps(data, indent=1).encode())

@@ -17,7 +17,7 @@ from bundle.archive.volumes import find_volumes
 from bundle.archive.write import ArchiveInfo
 from bundle.contents.manifest import MAX_BYTES, NAME, Manifest, ManifestFile, dump, load
 from bundle.errors import AuditFailed, UsageError
-from oneclick.files import move
+from oneclick.files import write_whole
 
 SUMS = "SHA256SUMS"
 _SUM_LINE = re.compile(r"(?P<digest>[0-9a-f]{64}) [ *](?P<name>[^/\\\r\n]+)")
@@ -233,9 +233,7 @@ def write_sums(info: ArchiveInfo) -> Path:
     sums = {name: digest for name, digest in sums.items() if re.sub(r"\.\d{3}$", "", name) != stem}
     sums.update(zip((path.name for path in info.paths), info.volume_sha256, strict=True))
     text = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
-    partial = folder / f"{SUMS}.part"
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    move(partial, folder / SUMS)
+    write_whole(folder / SUMS, text.encode())
     return folder / SUMS
 
 

@@ -29,7 +29,7 @@ from bundle.release.notes import Words, write_notes
 from bundle.release.page import render_page
 from bundle.release.previous import LATEST, Previous
 from bundle.release.sign import Signer, require_signer
-from oneclick.files import move
+from oneclick.files import move, write_whole
 from oneclick.update.integrity import file_sha256
 from oneclick.update.signature import ENDING
 
@@ -157,8 +157,5 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _put(target: Path, data: bytes) -> None:
-    if target.is_file() and target.read_bytes() == data:
-        return
-    partial = target.with_name(target.name + ".part")
-    partial.write_bytes(data)
-    move(partial, target)
+    if not target.is_file() or target.read_bytes() != data:
+        write_whole(target, data)
