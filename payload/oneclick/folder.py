@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+CHATS = "对话"
+
 
 @dataclass(frozen=True)
 class BundleFolder:
@@ -39,6 +41,11 @@ class BundleFolder:
     @property
     def report(self) -> Path:
         return self.root / "诊断报告.txt"
+
+    @property
+    def chats(self) -> Path:
+        """The user's conversations; see ``server.chats``. No update and no command touches them."""
+        return self.root / CHATS
 
     @property
     def logs(self) -> Path:

@@ -37,7 +37,7 @@ PAYLOAD = (
         "update",
     ),
     *("server.api_errors", "server.events", "server.metrics", "server.chat", "server.queue", "server.supervisor"),
-    *("server.runtime", "server.http", "server.api", "doors", "__main__"),
+    *("server.runtime", "server.http", "server.chats", "server.api", "doors", "__main__"),
 )
 """Rooms of ``payload/oneclick/``, lowest first."""
 

@@ -165,6 +165,7 @@ class Launcher:
             stop_repetition=settings.stop_repetition,
             version=info.version,
             allow_hosts=first_page.hosts,
+            chats=self._folder.chats,
         )
         downloads = ModelDownload(self._folder.root, self._status)
         runtime = Runtime(config, self._status, spawned, token=first_page.token, downloads=downloads)

@@ -77,6 +77,8 @@ class ServerConfig:
     version: str = ""
     """Of the bundle, shown in /status."""
     preload: bool = True
+    chats: Path | None = None
+    """Folder of the page's conversations; None: the browser keeps them."""
 
 
 class Downloads(Protocol):

@@ -10,7 +10,7 @@ Two steps, because Windows does not let a program replace its own Python:
    after an interruption the same command goes on; every .bat calls it while the journal is there. When something cannot
    be moved or B is not whole, all moves are undone and the folder is A again.
 
-The model, 设置.toml and ``logs`` are in no patch, and ``patch`` refuses one that names them.
+The model, 设置.toml, 对话 and ``logs`` are in no patch, and ``patch`` refuses one that names them.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Mapping
 
 from oneclick.errors import OneClickError
+from oneclick.folder import CHATS
 from oneclick.update.integrity import USERS_OWN
 from oneclick.update.signature import version_key
 
@@ -26,7 +27,7 @@ PATCH_NAME = "patch.json"
 PATCH_FILE = f"{UPDATE_FOLDER}/{PATCH_NAME}"
 NEW_FOLDER = "update/new"
 _STORED = re.compile(r"[0-9]{4,6}(\.[0-9A-Za-z]{1,8})?")
-_FORBIDDEN_FOLDERS = ("logs", UPDATE_FOLDER)
+_FORBIDDEN_FOLDERS = ("logs", CHATS, UPDATE_FOLDER)
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def _safe(path: object) -> str:
 
 
 def may_touch(path: str) -> bool:
-    """Tell whether a patch may change ``path``: never the settings, a model beside the .bat, logs, or itself."""
+    """Tell whether a patch may change ``path``: never the settings, a model beside the .bat, logs, chats, or itself."""
     lower = path.lower()
     is_model = "/" not in lower and lower.endswith(".bin")
     return lower not in USERS_OWN and not is_model and lower.split("/")[0] not in _FORBIDDEN_FOLDERS

@@ -12,6 +12,7 @@ Described for people in docs/api.md, for machines by openapi.py. Besides OpenAI'
     GET  /metrics    Prometheus text          GET /openapi.json    the interface, described
     POST /oneclick/download    {"action": "start" | "pause", "model": "q4_0"} -> 202 {"phase": ...}; needs the header
                      X-OneClick-Token with the token of the page's <meta name="oneclick-token">
+    /oneclick/chats  the page's conversations, for the page alone: server/chats/desk.py
     GET  /           the chat page, and its files at the paths they have below web/
 """
 
@@ -157,6 +158,7 @@ def create_app(runtime: Runtime) -> Gate:
         ("/openapi.json", _openapi),
     ):
         router.add(path, _answered(runtime, answer_get))
+    router.add("/oneclick/chats*", _chats(runtime), ["GET", "POST", "PUT", "DELETE"])
     for path, file in files.items():
         router.add(path, _asset(runtime, file))
     return Gate(router, runtime, files)
@@ -176,6 +178,15 @@ def _posted(runtime: Runtime, handler: Callable[[Runtime, Request, Any], Awaitab
 def _answered(runtime: Runtime, handler: Callable[[Runtime, Request], Response]) -> Handler:
     async def endpoint(request: Request) -> Any:
         return handler(runtime, request)
+
+    return endpoint
+
+
+def _chats(runtime: Runtime) -> Handler:
+    async def endpoint(request: Request) -> Any:
+        from oneclick.server.chats.desk import answer  # the page asks once it is shown: no start waits for it
+
+        return await answer(runtime, request)
 
     return endpoint
 
