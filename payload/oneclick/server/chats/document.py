@@ -107,11 +107,13 @@ def _comment(about: Json) -> str:
     return "<!-- " + json.dumps(about, ensure_ascii=False).replace(">", "\\u003e") + " -->"
 
 
-def from_file(content: bytes) -> Chat:
-    """Return the conversation in a file; NoChat where there is none."""
+def from_file(content: bytes, wanted: str = "") -> Chat:
+    """Return the conversation in a file; NoChat where there is none, or none that says ``wanted`` (lower case)."""
     try:
-        lines = decode(content, "").replace("\r\n", "\n").split("\n")
-        blocks = list(_blocks(lines))
+        text = decode(content, "").replace("\r\n", "\n")
+        if wanted not in text.lower():
+            raise NoChat("other words")
+        blocks = list(_blocks(text.split("\n")))
         if not blocks:
             raise NoChat("no comment")
         messages: list[Json] = []

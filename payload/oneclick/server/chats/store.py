@@ -125,7 +125,7 @@ class ChatFolder:
         found: list[Json] = []
         for chat_id, entry in entries:
             with suppress(NoChat, OSError):
-                chat, _ = self._read(Path(entry.path))
+                chat, _ = self._read(Path(entry.path), wanted)
                 for text in (*chat.texts(), chat.conversation["title"]):
                     place = text.lower().find(wanted)
                     if place >= 0:
@@ -164,12 +164,12 @@ class ChatFolder:
         entry = self._entries().get(chat_id)
         return Path(entry.path) if entry else None
 
-    def _read(self, path: Path) -> tuple[Chat, str]:
+    def _read(self, path: Path, wanted: str = "") -> tuple[Chat, str]:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
             raise NoChat("too long")
-        return from_file(content), _revision(content)
+        return from_file(content, wanted), _revision(content)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
