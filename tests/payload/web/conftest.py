@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
 
+from oneclick.folder import CHATS
 from tests.support.native_bundle import Program, add_model, make_native_bundle
 
 CHROMIUM_FLAGS = [
@@ -191,20 +192,16 @@ def export_of(messages: list[tuple[str, str]], title: str = "导入") -> str:
 
 
 def stored_answer(chat: ChatPage) -> str:
-    """Return the newest answer as IndexedDB holds it, "" where there is none."""
+    """Return the newest answer as the program's folder holds it, "" where there is none."""
     text: str = chat.page.evaluate(
-        """() => new Promise((resolve) => {
-          const request = indexedDB.open("oneclick-chat");
-          request.onsuccess = () => {
-            const all = request.result.transaction("messages").objectStore("messages").getAll();
-            all.onsuccess = () => {
-              const answers = all.result.filter((one) => one.role === "assistant");
-              const last = answers.sort((a, b) => a.createdAt - b.createdAt).at(-1);
-              request.result.close();
-              resolve(last ? last.versions[last.active].text : "");
-            };
-          };
-        })"""
+        """async () => {
+          const { askChats } = await import("/js/api.js");
+          const { chats } = await askChats("GET");
+          const all = await Promise.all(chats.map(({ id }) => askChats("GET", id)));
+          const answers = all.flatMap(({ messages }) => messages).filter((one) => one.role === "assistant");
+          const last = answers.sort((a, b) => a.createdAt - b.createdAt).at(-1);
+          return last ? last.versions[last.active].text : "";
+        }"""
     )
     return text
 
@@ -312,16 +309,38 @@ def run_bundle(folder: Path) -> Iterator[Program]:
         program.stop()
 
 
+def forget_chats(program: Program) -> None:
+    """Remove the program's conversations, and what stands in their place."""
+    chats = program.folder / CHATS
+    if chats.is_dir():
+        shutil.rmtree(chats)
+    chats.unlink(missing_ok=True)
+
+
 @pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """The program with a model that answers at once."""
+def quick_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """The program with a model that answers at once, for all tests."""
     yield from run_program(tmp_path_factory.mktemp("bundle"), "tiny")
 
 
+@pytest.fixture
+def program(quick_program: Program) -> Program:
+    """The program with a model that answers at once, without conversations."""
+    forget_chats(quick_program)
+    return quick_program
+
+
 @pytest.fixture(scope="session")
-def slow_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """The program with a model slow enough to be watched."""
+def watchable_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """The program with a model slow enough to be watched, for all tests."""
     yield from run_program(tmp_path_factory.mktemp("bundle"), "small")
+
+
+@pytest.fixture
+def slow_program(watchable_program: Program) -> Program:
+    """The program with a model slow enough to be watched, without conversations."""
+    forget_chats(watchable_program)
+    return watchable_program
 
 
 @pytest.fixture

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from oneclick.folder import CHATS
 from oneclick.server.runtime import ServerConfig
 from tests.payload.conftest import LiveServer, starting
 from tests.payload.web.conftest import CHROMIUM_FLAGS, ChatPage, export_of
@@ -44,12 +46,14 @@ OTHERS = ["给同事写一封请假邮件", "写春天的小红书文案", "解�
 class Studio:
     """A browser, a server whose status we set, and the folder for the pictures."""
 
-    def __init__(self, browser: Browser, server: LiveServer, target: Path) -> None:
+    def __init__(self, browser: Browser, server: LiveServer, chats: Path, target: Path) -> None:
         self.browser = browser
         self.server = server
+        self.chats = chats
         self.target = target
 
     def page(self, width: int, height: int, *, scheme: str = "light", scale: float = 1, **options: Any) -> ChatPage:
+        shutil.rmtree(self.chats, ignore_errors=True)
         context = self.browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme=scheme,  # type: ignore[arg-type]
@@ -109,9 +113,11 @@ def take_all(studio: Studio) -> None:
 def main() -> None:
     TARGET.mkdir(parents=True, exist_ok=True)
     executable = shutil.which("chromium")
-    with starting() as start, sync_playwright() as playwright:
+    with starting() as start, sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        chats = Path(folder) / CHATS
         browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
-        take_all(Studio(browser, start(None, config=ServerConfig(), wait=False), TARGET))
+        server = start(None, config=ServerConfig(chats=chats), wait=False)
+        take_all(Studio(browser, server, chats, TARGET))
         browser.close()
 
 

@@ -18,6 +18,7 @@ from tests.payload.web.conftest import (
     ChatPage,
     OpenPage,
     export_of,
+    forget_chats,
     run_program,
     stored_answer,
 )
@@ -179,9 +180,9 @@ def test_a_conversation_is_read_and_deleted_in_one_transaction(chat: ChatPage) -
     """With two, a message that is stored between them would stay behind without its conversation."""
     modes = chat.page.evaluate(
         """async () => {
-            const store = await import("/js/store.js");
+            const store = await import("/js/browser-store.js");
             const messages = [1, 0].map((position) => ({ id: `m${position}`, conversation: "c", position }));
-            await store.putWhole({ id: "c", updatedAt: 1 }, messages);
+            await store.put({ conversation: { id: "c", updatedAt: 1 }, messages });
             const modes = [];
             const transaction = IDBDatabase.prototype.transaction;
             IDBDatabase.prototype.transaction = function (stores, mode) {
@@ -206,6 +207,8 @@ def test_an_export_of_everything_imports_as_it_was(chat: ChatPage, open_page: Op
         chat.button("导出全部对话").click()
     text = Path(download.value.path()).read_text(encoding="utf-8")
     assert download.value.suggested_filename.startswith("ChatGLM3-")
+    chat.page.close()
+    forget_chats(program)
     elsewhere = open_page(program.url)
     elsewhere.import_text("all.json", text)
     expect(elsewhere.find(".message.user .body")).to_have_text("问题一")

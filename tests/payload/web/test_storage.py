@@ -1,10 +1,12 @@
-"""A browser whose store is slow, stuck, closed or full: the chat goes on, and nothing is lost that can be kept."""
+"""Where the folder cannot have conversations the browser has them, also one whose store is slow, stuck, closed or full:
+the chat goes on, and nothing is lost that can be kept."""
 
 from __future__ import annotations
 
 import pytest
 from playwright.sync_api import expect
 
+from oneclick.folder import CHATS
 from tests.payload.web.conftest import SHORT, ChatPage, OpenPage
 from tests.support.native_bundle import Program
 
@@ -29,9 +31,16 @@ IDBObjectStore.prototype.put = function (value) {
 
 
 @pytest.fixture
+def program(program: Program) -> Program:
+    """A program whose folder of conversations cannot be used: even root cannot write into a file as if it were one."""
+    (program.folder / CHATS).write_bytes(b"")
+    return program
+
+
+@pytest.fixture
 def asked(open_page: OpenPage, program: Program) -> ChatPage:
     """A page with one question and its answer."""
-    chat = open_page(program.url, preferences=SHORT)
+    chat = open_page(program.url, preferences=SHORT, may_fail=True)
     chat.ask("第一个问题")
     return chat
 
@@ -76,7 +85,7 @@ def test_a_connection_that_the_browser_closed_is_opened_again(asked: ChatPage) -
 
 
 def test_what_a_full_disk_refused_is_saved_once_there_is_room(open_page: OpenPage, program: Program) -> None:
-    chat = open_page(program.url, preferences=SHORT)
+    chat = open_page(program.url, preferences=SHORT, may_fail=True)
     chat.page.add_init_script(FULL)
     chat.page.reload()
     chat.ask("磁盘满的时候")
@@ -92,6 +101,6 @@ def test_what_a_full_disk_refused_is_saved_once_there_is_room(open_page: OpenPag
           };
         })"""
     )
-    other = open_page(program.url, again=chat.page.context)
+    other = open_page(program.url, again=chat.page.context, may_fail=True)
     other.page.evaluate("full = false")
     expect(other.find(".message.user .body")).to_have_text(["磁盘满的时候", "有空间以后"])

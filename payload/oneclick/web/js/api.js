@@ -14,6 +14,8 @@ export class ServerError extends Error {
 export class ConnectionLost extends Error {}
 
 const KEPT = "oneclick-token";
+/** Characters; three bytes each are less than the 64 KB that all last requests of a page may have. */
+const LONGEST_LAST_WORDS = 16_000;
 
 /**
  * Where an API key is set the page holds no token. The program opens it with "#token=..." then: kept for this tab alone,
@@ -94,20 +96,33 @@ async function refreshToken() {
   token = /<meta name="oneclick-token" content="([^"]*)">/.exec(page)?.[1] || token;
 }
 
-/** Start or pause the download of the model `model` (null: the default one). */
-export async function controlDownload(action, model) {
-  const post = () =>
-    request("/oneclick/download", {
-      method: "POST",
-      headers: headers({ "Content-Type": "application/json" }),
-      body: JSON.stringify(model ? { action, model } : { action }),
+/** Ask for what only this page may, again with a new token where the program was started anew; returns the answer's JSON. */
+async function askPrivately(path, method, body) {
+  const ask = () =>
+    request(path, {
+      method,
+      headers: headers(body === undefined ? {} : { "Content-Type": "application/json" }),
+      body,
+      // Browsers let only a little be sent by a page that is being closed.
+      keepalive: document.visibilityState === "hidden" && (body?.length ?? 0) < LONGEST_LAST_WORDS,
     });
-  let response = await post();
+  let response = await ask();
   if (response.status === 401 || response.status === 403) {
     await refreshToken();
-    response = await post();
+    response = await ask();
   }
   if (!response.ok) throw await errorOf(response);
+  return response.json();
+}
+
+/** Start or pause the download of the model `model` (null: the default one). */
+export async function controlDownload(action, model) {
+  await askPrivately("/oneclick/download", "POST", JSON.stringify(model ? { action, model } : { action }));
+}
+
+/** Ask for the conversations in the program's folder; documented at the top of server/chats/desk.py. */
+export function askChats(method, id = "", body = undefined) {
+  return askPrivately(id ? `/oneclick/chats/${id}` : "/oneclick/chats", method, body);
 }
 
 /**

@@ -8,6 +8,7 @@ import { preferences } from "./preferences.js";
 import { roleById } from "./roles.js";
 import { ask, isReady, server, whenReady } from "./server-state.js";
 import * as store from "./store.js";
+import { briefly } from "./time.js";
 
 const SAVE_EVERY_MS = 600;
 const TITLE_LENGTH = 24;
@@ -83,7 +84,7 @@ async function endAbandonedAnswers(messages) {
   for (const message of open) {
     if (held.has(lockName(message)) || answerOf(message.conversation)?.message === message) continue;
     versionOf(message).state = "interrupted";
-    await store.briefly(store.putMessages([message]));
+    await briefly(keep(message));
   }
 }
 
@@ -99,14 +100,14 @@ async function changeConversation(id, change) {
   const conversation = chat.conversations.find((candidate) => candidate.id === id);
   if (!conversation) return;
   Object.assign(conversation, change);
-  await store.putConversation(conversation);
+  await store.save(id, { conversation });
   emit("conversations");
 }
 
 /** Give the open conversation another role or its own system prompt. */
 export async function setRole(roleId, system) {
   Object.assign(chat.current, { role: roleId, system });
-  if (chat.messages.length > 0) await store.putConversation(chat.current);
+  if (chat.messages.length > 0) await store.save(chat.current.id, { conversation: chat.current });
   emit("role");
 }
 
@@ -122,7 +123,7 @@ export async function removeConversation(id) {
 }
 
 export async function undelete({ conversation, messages }) {
-  await store.putWhole(conversation, messages);
+  await store.save(conversation.id, { conversation, messages });
   await loadConversations();
   await openConversation(conversation.id);
 }
@@ -155,7 +156,7 @@ export async function resend(message, text) {
   const removed = chat.messages.slice(index);
   stopAnswer(chat.current.id, { discard: true });
   chat.messages.length = index;
-  await store.briefly(store.putMessages([], removed.map((one) => one.id)));
+  await briefly(store.save(chat.current.id, { removed: removed.map((one) => one.id) }));
   await send(text);
   return { conversation: chat.current.id, removed, from: index };
 }
@@ -164,7 +165,7 @@ export async function resend(message, text) {
 export async function unreplace({ conversation, removed, from }) {
   stopAnswer(conversation, { discard: true });
   const gone = (await store.listMessages(conversation)).slice(from).map((message) => message.id);
-  await store.putMessages(removed, gone);
+  await store.save(conversation, { messages: removed, removed: gone });
   await openConversation(conversation);
 }
 
@@ -199,7 +200,11 @@ export async function answerAfter(question) {
 export async function showVersion(message, index) {
   message.active = Math.min(Math.max(index, 0), message.versions.length - 1);
   emit("message", message);
-  await store.putMessages([message]);
+  await keep(message);
+}
+
+function keep(message) {
+  return store.save(message.conversation, { messages: [message] });
 }
 
 function newVersion() {
@@ -219,13 +224,13 @@ async function keepCurrent(messages) {
   chat.conversations = [current, ...chat.conversations.filter((one) => one.id !== current.id)];
   emit("conversations");
   storing.add(current);
-  await store.briefly(store.putWhole(current, messages).finally(() => storing.delete(current)));
+  await briefly(store.save(current.id, { conversation: current, messages }).finally(() => storing.delete(current)));
   askToKeep();
 }
 
 // What could not be saved meanwhile is, at the latest now.
 on("storage-works", () => {
-  if (chat.current && chat.messages.length > 0) store.putWhole(chat.current, chat.messages);
+  if (chat.current && chat.messages.length > 0) store.save(chat.current.id, { conversation: chat.current, messages: chat.messages });
 });
 
 let askedToKeep = false;
@@ -269,13 +274,13 @@ async function write(message, messages, continues = false) {
   emit("answer", answer);
   emit("message", message);
   await withLock(lockName(message), async () => {
-    await store.briefly(store.putMessages([message]));
+    await briefly(keep(message));
     Object.assign(version, await outcome(() => readStream(answer, requestBody(messages, continues), saver)));
   });
   saver.stop();
   if (answers.get(conversation) === answer) answers.delete(conversation);
   // A message that was removed meanwhile must not come back.
-  if (!answer.discarded) await store.briefly(store.putMessages([message]));
+  if (!answer.discarded) await briefly(keep(message));
   emit("message", message);
   emit("answer", null);
   emit("answered", message);
@@ -381,7 +386,7 @@ function savingNowAndThen(message) {
   let timer = 0;
   const save = () => {
     timer = 0;
-    store.putMessages([message]);
+    keep(message);
   };
   const now = () => {
     if (timer) {
@@ -401,19 +406,32 @@ function savingNowAndThen(message) {
   };
 }
 
-// ---------------------------------------------------------------- other tabs
+// ---------------------------------------------------------------- other tabs, browsers and PCs
 
-store.onOtherTab(async (id) => {
+/** Conversations that others changed while an answer was being written here: shown as they are once it ends. */
+const missed = new Set();
+
+async function takeIn(ids) {
   await loadConversations();
-  if (!chat.current || answerOf(chat.current.id)) return;
-  const stored = chat.conversations.find((one) => one.id === chat.current.id);
+  const { current } = chat;
+  if (!current) return;
+  if (answerOf(current.id)) {
+    ids.forEach((id) => missed.add(id));
+    return;
+  }
+  const stored = chat.conversations.find((one) => one.id === current.id);
   if (!stored && chat.messages.length > 0) startConversation();
-  else if (stored && stored.id === id) {
+  else if (stored && ids.includes(stored.id)) {
+    const messages = await messagesOf(stored.id);
+    if (chat.current.id !== stored.id || answerOf(stored.id)) return;
     chat.current = stored;
-    chat.messages = await messagesOf(id);
+    chat.messages = messages;
     emit("messages");
   }
-});
+}
+
+store.onOtherTab(takeIn);
+on("answered", ({ conversation }) => { if (missed.delete(conversation)) takeIn([conversation]); });
 
 on("language", () => {
   if (chat.current && chat.messages.length === 0) startConversation(chat.current.role);

@@ -5,7 +5,7 @@ import { answerOf, chat, loadConversations, openConversation, setRole, startConv
 import { openClients } from "./clients-dialog.js";
 import { startComposer } from "./composer.js";
 import { byId, h, setText } from "./dom.js";
-import { number, t } from "./i18n.js";
+import { number, pick, t } from "./i18n.js";
 import { roleBadge } from "./role-badge.js";
 import { loadRoles, roleById } from "./roles.js";
 import { openConversationRole, openRoles } from "./roles-dialog.js";
@@ -13,8 +13,9 @@ import { ask } from "./server-state.js";
 import { openSettings } from "./settings-dialog.js";
 import { focusSearch, newConversation, startSidebar } from "./sidebar.js";
 import { startStateView } from "./state-view.js";
-import { within } from "./store.js";
+import { whyNotInFolder } from "./store.js";
 import { startThread } from "./thread.js";
+import { within } from "./time.js";
 import { toast } from "./toasts.js";
 
 const LAST = "oneclick.last";
@@ -74,7 +75,9 @@ async function start() {
   on("open-roles", openRoles);
   on("open-settings", openSettings);
   on("open-clients", openClients);
-  on("storage-failed", () => toast(t("storageFailed"), { serious: true }));
+  on("storage-failed", () => toast(t(whyNotInFolder() ? "storageFailed" : "rolesFailed"), { serious: true }));
+  on("refused", (error) => toast(`${pick(error.words)} ${t("keptInBrowser")}`, { serious: true }));
+  on("damaged", (names) => toast(t("damagedFiles", { names: names.join("、") }), { serious: true }));
   on("answer", (answer) => { if (answer?.phase === "sent" || answer?.phase === "waiting") announce(t("announceStart")); });
   on("answered", (message) => announce(t("announceEnd", { n: number(textOf(message).length) })));
   byId("role-chip").addEventListener("click", openConversationRole);

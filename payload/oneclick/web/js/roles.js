@@ -3,7 +3,8 @@
 import { emit } from "./bus.js";
 import { newId } from "./dom.js";
 import { language } from "./i18n.js";
-import { briefly, deleteRole, listRoles, putRole } from "./store.js";
+import { deleteRole, listRoles, putRole } from "./store.js";
+import { briefly } from "./time.js";
 
 /** id, icon, hue of its colour; then per language: name, hint, system prompt, starters. */
 const BUILT_IN = [

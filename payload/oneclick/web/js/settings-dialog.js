@@ -7,6 +7,7 @@ import { h, icon } from "./dom.js";
 import { number, t } from "./i18n.js";
 import { preferences, resetAnswerPreferences, setPreference } from "./preferences.js";
 import { server } from "./server-state.js";
+import { whyNotInFolder } from "./store.js";
 import { toast } from "./toasts.js";
 import { ImportError, exportAll, importFiles } from "./transfer.js";
 
@@ -52,7 +53,7 @@ function dataSection() {
   const input = h("input", { type: "file", class: "hidden", multiple: true, accept: ".json,.md,.markdown,.txt", tabindex: "-1", "aria-label": t("import") });
   input.addEventListener("change", () => bringIn(input));
   const action = (name, words, run, more = "") => h("button", { type: "button", class: `button ${more}`, on: { click: run } }, icon(name), h("span", {}, words));
-  return h("section", {}, h("h3", {}, t("data")), h("p", { class: "fine" }, t("dataHelp")),
+  return h("section", {}, h("h3", {}, t("data")), h("p", { class: "fine" }, t(whyNotInFolder() ? "dataHelpHere" : "dataHelp")),
     h("div", { class: "row" }, action("export", t("exportAll"), exportAll), action("import", t("import"), () => input.click()), input,
       action("trash", t("deleteAll"), deleteAll, "danger-quiet")));
 }
@@ -70,7 +71,7 @@ async function bringIn(input) {
 
 async function deleteAll() {
   const count = chat.conversations.length;
-  if (await confirmed(t("deleteAll"), t("deleteAllWords", { n: count }), t("delete"))) {
+  if (await confirmed(t("deleteAll"), t(whyNotInFolder() ? "deleteAllWordsHere" : "deleteAllWords", { n: count }), t("delete"))) {
     await removeEverything();
     toast(t("deletedAll"));
   }

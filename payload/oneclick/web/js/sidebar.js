@@ -3,11 +3,11 @@
 import { emit, on } from "./bus.js";
 import { answerOf, chat, openConversation, removeConversation, renameConversation, startConversation, undelete } from "./chat.js";
 import { askText } from "./dialogs.js";
-import { byId, h, icon } from "./dom.js";
-import { t } from "./i18n.js";
+import { byId, h, icon, setText } from "./dom.js";
+import { pick, t } from "./i18n.js";
 import { openMenu } from "./menu.js";
 import { preferences, setPreference } from "./preferences.js";
-import { findText } from "./store.js";
+import { findText, whyNotInFolder } from "./store.js";
 import { toast } from "./toasts.js";
 import { exportOne } from "./transfer.js";
 
@@ -18,6 +18,7 @@ const scrim = byId("scrim");
 const narrow = matchMedia("(max-width: 860px)");
 const USUAL_PORT = "8000";
 const DAY_MS = 86_400_000;
+const SEARCH_AFTER_MS = 150;
 const SNIPPET_BEFORE = 12;
 const SNIPPET_LENGTH = 60;
 
@@ -27,6 +28,8 @@ let searches = 0;
 async function runSearch() {
   const wanted = search.value.trim().toLowerCase();
   const mine = ++searches;
+  if (wanted) await new Promise((resolve) => setTimeout(resolve, SEARCH_AFTER_MS)); // until the word is typed
+  if (mine !== searches) return;
   const texts = wanted ? await findText(wanted) : null;
   if (mine !== searches) return;
   found = wanted ? { wanted, texts } : null;
@@ -50,10 +53,20 @@ function show() {
   if (focused) list.querySelector(`[data-id="${focused}"] .conversation-open`)?.focus();
 }
 
-/** On another port than usual, conversations of the usual one are not gone, only elsewhere. */
+/** In the browser, conversations of another port than usual are not gone, only elsewhere. */
 function emptyWords() {
   if (found) return t("nothingFound");
-  return t("noConversations") + (location.port === USUAL_PORT ? "" : t("otherPort", { port: USUAL_PORT }));
+  if (!whyNotInFolder()) return t("noConversations");
+  return t("noConversationsHere") + (location.port === USUAL_PORT ? "" : t("otherPort", { port: USUAL_PORT }));
+}
+
+/** Say it where conversations are not in the folder, for as long as that is so. */
+function showPlace() {
+  const why = whyNotInFolder();
+  const place = byId("place");
+  place.hidden = !why;
+  setText(place, why ? `${t("keptInBrowser")} ${why.words ? pick(why.words) : t("folderAway")}` : "");
+  show();
 }
 
 function groupOf(time) {
@@ -101,8 +114,9 @@ async function rename(conversation) {
 }
 
 async function remove(conversation) {
-  const removed = await removeConversation(conversation.id);
-  toast(t("deleted", { title: conversation.title }), { action: t("undo"), run: () => undelete(removed) });
+  const removed = await removeConversation(conversation.id).catch(() => null);
+  if (!removed) toast(t("notDeleted", { title: conversation.title }), { serious: true });
+  else toast(t("deleted", { title: conversation.title }), { action: t("undo"), run: () => undelete(removed) });
 }
 
 async function choose(id) {
@@ -177,6 +191,7 @@ export function startSidebar() {
   byId("open-clients").addEventListener("click", () => emit("open-clients"));
   narrow.addEventListener("change", () => { sidebar.classList.remove("open"); scrim.hidden = true; syncInert(); });
   for (const event of ["conversations", "opened", "language"]) on(event, show);
+  for (const event of ["place", "language"]) on(event, showPlace);
   on("answer", (answer) => { if (!answer || answer.phase === "sent" || answer.phase === "waiting") show(); });
   on("preference", (name) => { if (name === "sidebar") syncInert(); });
   syncInert();

@@ -1,198 +1,189 @@
 /**
- * Conversations, messages and roles in IndexedDB. Nothing of a conversation ever leaves this browser.
+ * What is kept: conversations in the program's folder, and in this browser as long as the folder cannot have them; what
+ * the browser holds moves to the folder once that works. Nothing of a conversation ever leaves this PC.
  *
  * conversation {id, title, named, role, system, createdAt, updatedAt}   named: the user chose the title
  * message      {id, conversation, position, role: "user"|"assistant", createdAt,
  *               text | (active, versions: [{text, state, finish, error, figures, createdAt}])}
- * role         {id, name, hint, system, starters: [text], removed}      only what the user changed or added
+ * role         {id, name, hint, system, starters: [text], removed}      only what the user changed or added; in the browser
+ * change       {conversation, messages, removed: [id]}                  each may be missing
  */
 
-import { emit } from "./bus.js";
+import * as browser from "./browser-store.js";
+import { emit, on } from "./bus.js";
+import * as folder from "./folder-store.js";
+import { within } from "./time.js";
 
-const NAME = "oneclick-chat";
-const VERSION = 1;
+export { deleteRole, listRoles, putRole } from "./browser-store.js";
 
-/** A browser on a busy PC may take seconds; one that takes longer is asked again on a new connection. */
-const PATIENCE_MS = 5000;
-const PAUSE_MS = 300;
-const ATTEMPTS = 3;
-/** So long an answer or a dialog waits for what is being saved. */
-const SAVED_WITHIN_MS = 1500;
+const channel = typeof BroadcastChannel === "function" ? new BroadcastChannel("oneclick-chat") : null;
+/** Statuses that are about one conversation (too long, odd, damaged), not about the folder. */
+const ABOUT_ONE = new Set([400, 413, 422]);
 
-let connection = null;
-let told = false;
-const channel = typeof BroadcastChannel === "function" ? new BroadcastChannel(NAME) : null;
+/** Why conversations are in the browser, null while they are in the folder. */
+let trouble = null;
+/** Ids of conversations that the browser holds. */
+const held = new Set();
+/** Those of them that the folder would not take whatever one does. */
+const refused = new Set();
+const damaged = new Set();
+let lookedForHeld = false;
+let moving = null;
+let tellChat = () => {};
+/** The list waits that long for what moves from the browser to the folder. */
+const MOVED_WITHIN_MS = 1000;
 
-/** One opening of the database; `opened` is its database, or fails. */
-class Connection {
-  constructor() {
-    this.opened = new Promise((resolve, reject) => {
-      this.giveUp = () => reject(new Error("the browser's storage does not answer"));
-      const request = indexedDB.open(NAME, VERSION);
-      request.onupgradeneeded = () => {
-        const database = request.result;
-        database.createObjectStore("conversations", { keyPath: "id" });
-        database.createObjectStore("messages", { keyPath: "id" }).createIndex("conversation", "conversation");
-        database.createObjectStore("roles", { keyPath: "id" });
-      };
-      request.onsuccess = () => {
-        if (connection !== this) request.result.close();
-        // Another tab wants to change or delete the database, or the browser let go of it: the next use opens it again.
-        request.result.onversionchange = request.result.onclose = () => this.drop();
-        resolve(request.result);
-      };
-      request.onerror = () => reject(request.error);
-    });
-  }
-
-  /** Let the next use open another one; what was begun on this one still comes to its end. */
-  drop() {
-    if (connection === this) connection = null;
-    this.giveUp();
-    this.opened.then((database) => database.close(), () => {});
-  }
-
-  /** Run `work(transaction)` once and return what its request gave. */
-  async run(stores, mode, work, otherwise) {
-    const database = await this.opened;
-    return new Promise((resolve, reject) => {
-      const transaction = database.transaction(stores, mode);
-      const request = work(transaction);
-      transaction.oncomplete = () => resolve(request?.result ?? otherwise);
-      transaction.onabort = transaction.onerror = () => reject(transaction.error);
-    });
-  }
+export function whyNotInFolder() {
+  return trouble;
 }
 
-/**
- * Run `work(transaction)` and return what its request gave, or `otherwise` from a browser that refuses to store.
- * What fails or does not come back is done again, so `work` must be one that may happen twice. Trouble is told as
- * "storage-failed" once, its end as "storage-works".
- */
-async function transact(stores, mode, work, otherwise) {
-  const runs = [];
-  const first = () => Promise.any(runs);
-  for (;;) {
-    connection ??= new Connection();
-    const used = connection;
-    runs.push(used.run(stores, mode, work, otherwise));
-    const back = await within(PATIENCE_MS, first().then(() => "done", () => "failed"));
-    if (back === "done") break;
-    used.drop();
-    if (runs.length === ATTEMPTS) {
-      if (!told) emit("storage-failed");
-      told = true;
-      return first().catch(() => otherwise);
-    }
-    if (back === "failed") await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-  }
-  if (told) emit("storage-works");
-  told = false;
-  return first();
+function setTrouble(error) {
+  const before = trouble;
+  trouble = error;
+  if (!before !== !trouble || before?.code !== trouble?.code) emit("place");
 }
 
-/** Return what `promise` gives, undefined when it takes longer than `milliseconds`. */
-export function within(milliseconds, promise) {
-  let timer = 0;
-  const late = new Promise((resolve) => {
-    timer = setTimeout(resolve, milliseconds);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+function changed(id) {
+  channel?.postMessage({ conversation: id });
 }
 
-/** Wait for something to be saved, but never so long that the chat would stand still; the saving goes on. */
-export function briefly(saving) {
-  return within(SAVED_WITHIN_MS, saving);
-}
-
-function changed(conversation) {
-  channel?.postMessage({ conversation });
-}
-
-/** Tell `listener(conversation id or null)` about changes that another tab made. */
+/** Tell `listener([conversation id])` about changes that another tab, browser or PC made. */
 export function onOtherTab(listener) {
-  channel?.addEventListener("message", (event) => listener(event.data?.conversation ?? null));
+  tellChat = listener;
+  channel?.addEventListener("message", ({ data }) => listener(data?.conversation ? [data.conversation] : []));
 }
 
 export async function listConversations() {
-  const all = await transact("conversations", "readonly", (t) => t.objectStore("conversations").getAll(), []);
+  try {
+    tellDamaged(await folder.list());
+    if (!lookedForHeld) await within(MOVED_WITHIN_MS, moveToFolder());
+  } catch (error) {
+    setTrouble(error);
+  }
+  const own = trouble || held.size > 0 ? await browser.listConversations() : [];
+  const ids = new Set(own.map(({ id }) => id));
+  const all = [...own, ...folder.conversations().filter(({ id }) => !ids.has(id))];
   return all.sort((a, b) => b.updatedAt - a.updatedAt);
 }
 
-export async function listMessages(conversation) {
-  const find = (t) => t.objectStore("messages").index("conversation").getAll(conversation);
-  const all = await transact("messages", "readonly", find, []);
-  return all.sort((a, b) => a.position - b.position);
+/** Tell once about files that cannot be read. */
+function tellDamaged(names) {
+  const fresh = names.filter((name) => !damaged.has(name));
+  for (const name of fresh) damaged.add(name);
+  if (fresh.length > 0) emit("damaged", fresh);
 }
 
-export async function putConversation(conversation) {
-  await transact("conversations", "readwrite", (t) => t.objectStore("conversations").put(conversation));
-  changed(conversation.id);
+export async function listMessages(id) {
+  const messages = new Map();
+  try {
+    for (const message of await folder.messagesOf(id)) messages.set(message.id, message);
+  } catch (error) {
+    fail(error, id);
+  }
+  if (trouble || held.has(id)) {
+    for (const message of await browser.listMessages(id)) messages.set(message.id, message);
+  }
+  return folder.inOrder([...messages.values()]);
 }
 
-/** Save `messages` and, in the same transaction, remove those with the ids `removed`. */
-export async function putMessages(messages, removed = []) {
-  await transact("messages", "readwrite", (t) => {
-    const store = t.objectStore("messages");
-    for (const id of removed) store.delete(id);
-    for (const message of messages) store.put(message);
-  });
-  const conversation = messages[0]?.conversation;
-  if (conversation) changed(conversation);
+/** Take note of a failure of the folder; one that is about a single conversation is told at once. */
+function fail(error, id = null) {
+  if (!ABOUT_ONE.has(error.status)) setTrouble(error);
+  else if (!refused.has(id)) {
+    refused.add(id);
+    emit("refused", error);
+  }
 }
 
-/** Save a whole conversation at once: all of it or nothing. */
-export async function putWhole(conversation, messages) {
-  await transact(["conversations", "messages"], "readwrite", (t) => {
-    t.objectStore("conversations").put(conversation);
-    for (const message of messages) t.objectStore("messages").put(message);
-  });
-  changed(conversation.id);
+/** Make `change` to the conversation `id`; where the folder cannot have it the browser keeps all that is known of it. */
+export async function save(id, change) {
+  if ((!trouble || moving) && !refused.has(id)) {
+    try {
+      await folder.save(id, change);
+      changed(id);
+      if (folder.wasMerged(id)) tellChat([id]);
+      return;
+    } catch (error) {
+      if (error.code === "no_such_chat") return; // deleted elsewhere, and nothing was said here that would be lost
+      fail(error, id);
+    }
+  }
+  held.add(id);
+  await browser.put(folder.whole(id, change));
+  changed(id);
 }
 
-/** Delete a conversation and return its messages; one transaction, so that none can come in between and stay. */
+/** Delete a conversation and return its messages. Throws when the folder keeps it. */
 export async function deleteConversation(id) {
-  const remove = (t) => {
-    t.objectStore("conversations").delete(id);
-    const store = t.objectStore("messages");
-    const found = store.index("conversation").getAll(id);
-    found.onsuccess = () => found.result.forEach((message) => store.delete(message.id));
-    return found;
-  };
-  const messages = await transact(["conversations", "messages"], "readwrite", remove, []);
+  const messages = await listMessages(id);
+  if (folder.has(id)) await folder.remove(id);
+  if (trouble || held.has(id)) await browser.deleteConversation(id);
   changed(null);
-  return messages.sort((a, b) => a.position - b.position);
+  return messages;
 }
 
 export async function deleteEverything() {
-  await transact(["conversations", "messages"], "readwrite", (t) => {
-    t.objectStore("conversations").clear();
-    t.objectStore("messages").clear();
-  });
+  for (const { id } of folder.conversations()) await folder.remove(id);
+  await browser.deleteEverything();
   changed(null);
 }
 
-/** Return conversation id -> the text of its newest message that contains `wanted` (lower case). */
+/** Return conversation id -> text that contains `wanted` (lower case). */
 export async function findText(wanted) {
-  const found = new Map();
-  const all = await transact("messages", "readonly", (t) => t.objectStore("messages").getAll(), []);
-  for (const message of all.sort((a, b) => b.position - a.position)) {
-    if (found.has(message.conversation)) continue;
-    const texts = message.role === "user" ? [message.text] : message.versions.map((version) => version.text);
-    const text = texts.find((candidate) => candidate.toLowerCase().includes(wanted));
-    if (text !== undefined) found.set(message.conversation, text);
+  const own = trouble || held.size > 0 ? await browser.findText(wanted) : new Map();
+  try {
+    return new Map([...(await folder.findText(wanted)), ...own]);
+  } catch (error) {
+    fail(error);
+    return own;
   }
-  return found;
 }
 
-export async function listRoles() {
-  return transact("roles", "readonly", (t) => t.objectStore("roles").getAll(), []);
+/** Move what the browser holds to the folder: after an update all of it, later what came while the folder was away. */
+function moveToFolder() {
+  moving ??= moveAll().catch(fail).finally(() => { moving = null; });
+  return moving;
 }
 
-export async function putRole(role) {
-  await transact("roles", "readwrite", (t) => t.objectStore("roles").put(role));
+async function moveAll() {
+  const own = await browser.listConversations();
+  lookedForHeld = true;
+  for (const { id } of own) held.add(id);
+  for (const conversation of own) {
+    const { id } = conversation;
+    try {
+      await folder.save(id, { conversation, messages: await browser.listMessages(id) });
+    } catch (error) {
+      if (!ABOUT_ONE.has(error.status)) throw error;
+      fail(error, id);
+      continue;
+    }
+    await browser.deleteConversation(id);
+    held.delete(id);
+  }
+  setTrouble(null);
+  if (own.length > 0) {
+    changed(null);
+    tellChat([]);
+  }
 }
 
-export async function deleteRole(id) {
-  await transact("roles", "readwrite", (t) => t.objectStore("roles").delete(id));
+/** Look whether the folder works again, and what others did in it. */
+async function look() {
+  if (document.hidden) return;
+  try {
+    await folder.list();
+  } catch (error) {
+    setTrouble(error);
+    return;
+  }
+  if (trouble) {
+    await moveToFolder();
+    if (!trouble) emit("storage-works");
+  }
+  tellChat(folder.changedElsewhere());
 }
+
+addEventListener("focus", look);
+document.addEventListener("visibilitychange", look);
+on("server", ({ phase }) => { if (trouble && phase !== "offline" && phase !== "unknown") look(); });

@@ -4,7 +4,7 @@ import { emit } from "./bus.js";
 import { loadConversations } from "./chat.js";
 import { newId, saveFile } from "./dom.js";
 import { t } from "./i18n.js";
-import { listConversations, listMessages, putWhole } from "./store.js";
+import { listConversations, listMessages, save } from "./store.js";
 
 const FORMAT = "chatglm-oneclick-conversations";
 const LARGEST_FILE_BYTES = 64 * 1024 * 1024;
@@ -72,7 +72,7 @@ export async function importFiles(files) {
     if (file.size > LARGEST_FILE_BYTES) throw new ImportError("importTooLarge");
     const text = await file.text();
     const conversations = /\.(md|markdown|txt)$/i.test(file.name) ? [fromMarkdown(text)] : fromJson(text);
-    for (const { conversation, messages } of conversations) await putWhole(conversation, messages);
+    for (const { conversation, messages } of conversations) await save(conversation.id, { conversation, messages });
     count += conversations.length;
   }
   await loadConversations();
