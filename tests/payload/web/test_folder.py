@@ -55,6 +55,11 @@ def files(program: Program) -> list[Path]:
     return sorted((program.folder / CHATS).glob("*.md"))
 
 
+def wait_saved(program: Program) -> None:
+    """Wait until the answer of the program's one conversation is stored as a finished one."""
+    wait_for(lambda: ['"state": "length"' in path.read_text("utf-8") for path in files(program)] == [True])
+
+
 def titles(chat: ChatPage, *wanted: str) -> None:
     expect(chat.find(".conversation-title")).to_have_text(list(wanted))
 
@@ -70,7 +75,7 @@ def mortal_program(tmp_path: Path) -> Iterator[Program]:
 def test_a_conversation_is_a_file_that_people_can_read(open_page: OpenPage, program: Program) -> None:
     chat = open_page(program.url, preferences=SHORT)
     answer = chat.ask("你好，请自我介绍")
-    wait_for(lambda: [path for path in files(program) if '"state": "done"' in path.read_text("utf-8")] != [])
+    wait_saved(program)
     (file,) = files(program)
     assert re.fullmatch(r"你好，请自我介绍 [0-9a-f]{24}\.md", file.name)
     text = file.read_text(encoding="utf-8")
@@ -86,7 +91,7 @@ def test_another_browser_and_another_port_see_the_same_conversations(
 ) -> None:
     chat = open_page(mortal_program.url, may_fail=True, preferences=SHORT)
     answer = chat.ask("换个端口还在吗")
-    wait_for(lambda: any('"state": "done"' in path.read_text("utf-8") for path in files(mortal_program)))
+    wait_saved(mortal_program)
     other = open_page(mortal_program.url, preferences=SHORT)
     titles(other, "换个端口还在吗")
     other.page.close()
@@ -103,6 +108,7 @@ def test_another_browser_and_another_port_see_the_same_conversations(
 def test_a_moved_folder_has_its_conversations(open_page: OpenPage, program: Program, mortal_program: Program) -> None:
     chat = open_page(program.url, preferences=SHORT)
     chat.ask("搬家")
+    wait_saved(program)
     shutil.copytree(program.folder / CHATS, mortal_program.folder / CHATS)
     titles(open_page(mortal_program.url), "搬家")
 
