@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bundle.audit.findings import AuditExpectations, Finding, Tree
+from oneclick.folder import CHATS
 
 _FOLDERS = {
     "__pycache__": "a cache of the building Python",
@@ -15,6 +16,7 @@ _FOLDERS = {
     "pip": "pip, whose ARM launchers break extraction in some tools",
     ".pytest_cache": "a cache",
     ".mypy_cache": "a cache",
+    CHATS: "somebody's conversations",
 }
 _SUFFIXES = {
     ".pdb": "debug symbols",

@@ -49,6 +49,7 @@ def test_a_sound_tree_has_no_findings(tree: Path) -> None:
         ("app/packages/tqdm/tests/test_a.py", b"", "leftovers", "tests"),
         ("app/oneclick/__pycache__/a.py", b"", "leftovers", "cache"),
         ("app/packages/pip/__init__.py", b"", "leftovers", "pip"),
+        ("对话/a.md", b"", "leftovers", "somebody's conversations"),
         ("app/packages/Scripts/a.txt", b"", "leftovers", "launchers"),
         ("run.bat", BAT.replace(b"\r\n", b"\n"), "bat", "CRLF"),
         ("run.bat", "@echo 你好\r\n".encode(), "bat", "line 1 is not ASCII"),

@@ -37,7 +37,8 @@ PAYLOAD = {
     for path in sorted((ROOT / "payload" / "oneclick").rglob("*.py"))
     if not {"server", "web", "__pycache__", "download"} & set(path.parts)
 }
-USERS = {"chatglm3-ggml.bin": b"the user's model", "设置.toml": b"port = 9000\n", "logs/mine.txt": b"a log"}
+CHATS = {"对话/你好 0123456789abcdef01234567.md": b"# ...", "对话/回收站/a.md": b"deleted"}
+USERS = {"chatglm3-ggml.bin": b"the user's model", "设置.toml": b"port = 9000\n", "logs/mine.txt": b"a log", **CHATS}
 
 
 @dataclass
@@ -56,6 +57,7 @@ class Pair:
         shutil.copytree(self.patch, target, copy_function=os.link, dirs_exist_ok=True)
         for name, content in USERS.items():
             (target / name).unlink(missing_ok=True)
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
             (target / name).write_bytes(content)
         return target
 
@@ -266,7 +268,7 @@ def test_an_updated_folder_says_so(pair: Pair, tmp_path: Path) -> None:
     "path",
     [
         "../x", "/etc/x", "C:/x", "a\\b", "a//b", "a/./b", "设置.toml", "chatglm3-ggml.bin", "Model.BIN", "logs/a",
-        "LOGS/a", "update/journal.json", "a:b", "a\n",
+        "LOGS/a", "update/journal.json", "a:b", "a\n", "对话/a.md", "对话/回收站/a.md",
     ],
 )  # fmt: skip
 def test_a_patch_that_names_a_foreign_or_the_user_s_path_is_refused(pair: Pair, path: str) -> None:
