@@ -12,8 +12,10 @@ const GONE = 404;
 const ATTEMPTS = 8;
 const NEW = { revision: null, conversation: {}, messages: [] };
 
-/** id -> {revision, conversation}: what the folder holds, as last heard. */
+/** id -> {revision, conversation, at}: what the folder holds, as last heard; no conversation: it was deleted here. */
 const heads = new Map();
+/** Counts what was saved and deleted here: an answer that was on its way meanwhile does not know of it. */
+let clock = 0;
 /** id -> {revision, conversation, messages}: what was read or written here; never shared with anybody who changes it. */
 const known = new Map();
 /** id -> {changes, running}: what waits to be saved while an earlier save is on its way. */
@@ -23,24 +25,27 @@ const merged = new Set();
 
 /** Ask what the folder holds; returns the names of files that cannot be read. */
 export async function list() {
+  const asked = clock;
   const { chats, damaged } = await askChats("GET");
-  heads.clear();
-  for (const { revision, ...conversation } of chats) heads.set(conversation.id, { revision, conversation });
+  for (const [id, { at }] of heads) if (at <= asked) heads.delete(id);
+  for (const { revision, ...conversation } of chats) {
+    if (!heads.has(conversation.id)) heads.set(conversation.id, { revision, conversation, at: 0 });
+  }
   return damaged;
 }
 
 export function conversations() {
-  return [...heads.values()].map(({ conversation }) => ({ ...conversation }));
+  return [...heads.values()].filter(({ conversation }) => conversation).map(({ conversation }) => ({ ...conversation }));
 }
 
 export function has(id) {
-  return heads.has(id);
+  return Boolean(heads.get(id)?.conversation);
 }
 
 /** Return the messages of a conversation, once all is saved; as last known where it cannot be read now. */
 export async function messagesOf(id) {
   await queues.get(id)?.running.catch(() => {});
-  if (!heads.has(id)) return [];
+  if (!has(id)) return [];
   const { messages } = await read(id).catch((error) => known.get(id) ?? Promise.reject(error));
   return JSON.parse(JSON.stringify(messages));
 }
@@ -87,7 +92,7 @@ async function write(id, wanted) {
       const { revision } = await askChats("PUT", id, body);
       const saved = { ...JSON.parse(body), revision };
       known.set(id, saved);
-      heads.set(id, saved);
+      heads.set(id, { revision, conversation: saved.conversation, at: ++clock });
       return;
     } catch (error) {
       if (error.status !== CHANGED_MEANWHILE || attempt === ATTEMPTS) throw error;
@@ -113,7 +118,7 @@ export async function remove(id) {
   await queues.get(id)?.running.catch(() => {});
   await askChats("DELETE", id);
   known.delete(id);
-  heads.delete(id);
+  heads.set(id, { revision: null, conversation: null, at: ++clock });
 }
 
 /** Return conversation id -> the text around `wanted`. */

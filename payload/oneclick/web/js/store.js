@@ -17,6 +17,10 @@ import { within } from "./time.js";
 export { deleteRole, listRoles, putRole } from "./browser-store.js";
 
 const channel = typeof BroadcastChannel === "function" ? new BroadcastChannel("oneclick-chat") : null;
+/** While the folder cannot be had it is tried again this often, besides whenever somebody looks. */
+const AGAIN_MS = 20_000;
+/** Statuses of a program that never lets this page at its folder. */
+const NEVER = new Set([401, 403, 404]);
 /** Statuses that are about one conversation (too long, odd, damaged), not about the folder. */
 const ABOUT_ONE = new Set([400, 413, 422]);
 
@@ -29,6 +33,7 @@ const refused = new Set();
 const damaged = new Set();
 let lookedForHeld = false;
 let moving = null;
+let timer = 0;
 let tellChat = () => {};
 /** The list waits that long for what moves from the browser to the folder. */
 const MOVED_WITHIN_MS = 1000;
@@ -40,6 +45,8 @@ export function whyNotInFolder() {
 function setTrouble(error) {
   const before = trouble;
   trouble = error;
+  clearTimeout(timer);
+  if (error && !NEVER.has(error.status)) timer = setTimeout(look, AGAIN_MS);
   if (!before !== !trouble || before?.code !== trouble?.code) emit("place");
 }
 
