@@ -30,6 +30,7 @@ MAX_FILE_BYTES = 32 << 20
 MOST_FOUND = 200
 SHOWN_BEFORE, SHOWN = 40, 200
 """Characters of a text that are shown around what was searched."""
+GONE = (0, 0)
 LONGEST_NAME = 40
 """Characters of the title in a file's name."""
 ID = re.compile(r"[0-9a-f]{24}")
@@ -53,11 +54,9 @@ class ChatFolder:
         damaged: list[str] = []
         seen = {}
         for chat_id, entry in self._entries().items():
-            try:
-                about = entry.stat()
-            except FileNotFoundError:
-                continue  # Another PC was faster.
-            stamp = (about.st_mtime_ns, about.st_size)
+            stamp = _stamp(entry)
+            if stamp == GONE:
+                continue
             known = self._seen.get(entry.name)
             head = known[1] if known and known[0] == stamp else self._head(chat_id, Path(entry.path))
             seen[entry.name] = (stamp, head)
@@ -121,7 +120,7 @@ class ChatFolder:
     def find(self, wanted: str) -> list[Json]:
         """Return id and surrounding text of the newest MOST_FOUND conversations in which ``wanted`` was said."""
         wanted = wanted.lower()
-        entries = sorted(self._entries().items(), key=lambda item: -item[1].stat().st_mtime_ns)
+        entries = sorted(self._entries().items(), key=lambda item: _stamp(item[1]), reverse=True)
         found: list[Json] = []
         for chat_id, entry in entries:
             with suppress(NoChat, OSError):
@@ -187,6 +186,15 @@ def file_name(title: str, chat_id: str) -> str:
     letters = (letter if letter.isprintable() and letter not in _UNSAFE else " " for letter in title)
     words = " ".join("".join(letters).split())[:LONGEST_NAME].rstrip()
     return f"{words} {chat_id}.md" if words else f"{chat_id}.md"
+
+
+def _stamp(entry: os.DirEntry[str]) -> tuple[int, int]:
+    """Return a file's time and size; GONE where another PC was faster."""
+    try:
+        about = entry.stat()
+    except OSError:
+        return GONE
+    return about.st_mtime_ns, about.st_size
 
 
 def _revision(content: bytes) -> str:
