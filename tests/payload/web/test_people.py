@@ -9,6 +9,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
+from oneclick.folder import CHATS
+from oneclick.server.runtime import ServerConfig
 from tests.payload.conftest import starting
 from tests.payload.web.conftest import ChatPage, OpenPage, export_of
 from tests.support.native_bundle import Program
@@ -131,9 +133,9 @@ def test_axe_finds_nothing(open_page: OpenPage, program: Program, scheme: str, w
     assert found == []
 
 
-def test_axe_finds_nothing_while_something_is_wrong(open_page: OpenPage) -> None:
+def test_axe_finds_nothing_while_something_is_wrong(open_page: OpenPage, tmp_path: Path) -> None:
     with starting() as start:
-        server = start(None, wait=False)
+        server = start(None, config=ServerConfig(chats=tmp_path / CHATS), wait=False)
         server.runtime.status.fail("server.exit_abort", code="3")
         chat = open_page(server.url)
         expect(chat.page.get_by_role("alert")).to_be_visible()
@@ -218,9 +220,9 @@ def test_the_sidebar_stays_hidden_when_it_was_hidden(chat: ChatPage) -> None:
     expect(chat.find("#sidebar")).to_be_visible()
 
 
-def test_the_page_is_there_before_any_model(open_page: OpenPage) -> None:
+def test_the_page_is_there_before_any_model(open_page: OpenPage, tmp_path: Path) -> None:
     with starting() as start:
-        server = start(None, wait=False)
+        server = start(None, config=ServerConfig(chats=tmp_path / CHATS), wait=False)
         chat = open_page(server.url)
         expect(chat.find(".hero-title")).to_be_visible()
         expect(chat.prompt).to_be_editable()
@@ -248,4 +250,4 @@ def test_the_page_works_without_the_network(chat: ChatPage) -> None:
     chat.ask("你好")
     assert all(address.startswith(chat.url) for address in addresses)
     names = {address.removeprefix(chat.url).split("/")[0].split("?")[0] for address in addresses}
-    assert names <= {"", "css", "js", "vendor", "icon.svg", "status", "v1", "#"}
+    assert names <= {"", "css", "js", "vendor", "icon.svg", "status", "oneclick", "v1", "#"}

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from bundle.model.random_model import write_random_model
+from oneclick.folder import CHATS
 from oneclick.server.runtime import ServerConfig
 from tests.payload.conftest import LiveServer, standing_still, starting
 from tests.payload.web.conftest import LONG, ONE_THREAD, PATIENCE_MS, SHORT, ChatPage, OpenPage, export_of
@@ -41,10 +42,10 @@ def start_program(tmp_path: Path) -> Iterator[StartProgram]:
 
 
 @pytest.fixture
-def bare_server() -> Iterator[LiveServer]:
+def bare_server(tmp_path: Path) -> Iterator[LiveServer]:
     """The server alone; the test sets its status as launcher and worker do."""
     with starting() as start:
-        yield start(None, config=ServerConfig(), wait=False)
+        yield start(None, config=ServerConfig(chats=tmp_path / CHATS), wait=False)
 
 
 @pytest.fixture

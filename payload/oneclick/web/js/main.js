@@ -96,7 +96,7 @@ async function start() {
   const written = chat.messages.length > 0 || (late && byId("prompt").value !== "");
   if (!written) {
     if (wanted) await openConversation(wanted);
-    else startConversation();
+    else startConversation(chat.current.role); // which the user may have chosen meanwhile
   }
   if (!matchMedia("(pointer: coarse)").matches) byId("prompt").focus();
 }

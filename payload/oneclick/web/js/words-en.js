@@ -46,7 +46,7 @@ export default {
   yesterday: "Yesterday",
   lastWeek: "Last 7 days",
   earlier: "Earlier",
-  noConversations: "No conversations yet. They will stay here, as files in 对话 in the program's folder.",
+  noConversations: "No conversations yet. They will stay here, as files in the program's folder.",
   noConversationsHere: "No conversations yet. They will stay here, in this browser only.",
   keptInBrowser: "Conversations are kept in this browser only for now.",
   folderAway: "They go to the folder 对话 once the program is there again.",
