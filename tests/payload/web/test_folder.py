@@ -163,6 +163,21 @@ def test_two_browsers_that_say_something_at_once_lose_nothing(open_page: OpenPag
     assert len(files(program)) == 1
 
 
+def test_answers_that_two_browsers_write_to_one_question_are_all_kept(open_page: OpenPage, program: Program) -> None:
+    first = open_page(program.url, preferences=SHORT, may_fail=True)
+    first.ask("开头")
+    wait_saved(program)
+    second = open_page(program.url, preferences=SHORT, may_fail=True)
+    second.find(".conversation-open").click()
+    second.button("换一个回答").click()
+    expect(second.find(".versions")).to_contain_text("2/2")
+    expect(second.figures).to_have_count(1)
+    first.button("换一个回答").click()
+    expect(first.find(".versions")).to_contain_text("2/3")
+    second.page.evaluate(FOCUS)
+    expect(second.find(".versions")).to_contain_text("2/3")
+
+
 def test_a_rename_elsewhere_survives_what_is_said_here(open_page: OpenPage, program: Program) -> None:
     first = open_page(program.url, preferences=SHORT, may_fail=True)
     first.ask("开头")

@@ -9,7 +9,9 @@ import { askChats } from "./api.js";
 
 const CHANGED_MEANWHILE = 409;
 const GONE = 404;
-const ATTEMPTS = 8;
+const ATTEMPTS = 20;
+/** Two that always meet would go on meeting: each waits for another while. */
+const PAUSE_MS = 20;
 const NEW = { revision: null, conversation: {}, messages: [] };
 
 /** id -> {revision, conversation, at}: what the folder holds, as last heard; no conversation: it was deleted here. */
@@ -96,6 +98,7 @@ async function write(id, wanted) {
       return;
     } catch (error) {
       if (error.status !== CHANGED_MEANWHILE || attempt === ATTEMPTS) throw error;
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * PAUSE_MS * attempt));
       change = rebased(change, base, await readAgain(id, base));
       merged.add(id);
     }
