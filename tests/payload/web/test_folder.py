@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from oneclick.folder import CHATS
+from oneclick.server.chats.store import ChatFolder
 from tests.payload.conftest import wait_for
 from tests.payload.web.conftest import PATIENCE_MS, SHORT, ChatPage, OpenPage, run_program
 from tests.payload.web.test_conversations import menu
@@ -48,6 +49,44 @@ KEPT_NOW = """() => new Promise((resolve) => {
     count.onsuccess = () => { request.result.close(); resolve(count.result); };
   };
 })"""
+# Three pages without a screen that say, change and take back things in one conversation; gives what each made last.
+WRITERS = """async (id) => {
+  const truth = {};
+  const pause = (most) => new Promise((resolve) => setTimeout(resolve, Math.random() * most));
+  const stores = await Promise.all([0, 1, 2].map((n) => import(`/js/folder-store.js?${id}-${n}`)));
+  let clock = 1;
+  const first = { id: "first", position: 1, createdAt: clock++, role: "user", text: "" };
+  await stores[0].save(id, { conversation: { id, title: "t", updatedAt: 0 }, messages: [first] });
+  await Promise.all(stores.map(async (store, n) => {
+    await store.list();
+    const messages = await store.messagesOf(id);
+    const own = [];
+    const savings = [];
+    for (let step = 0; step < 10; step++) {
+      const dice = Math.random();
+      if (dice < 0.6 || own.length === 0) {
+        const position = messages.at(-1).position + 1;
+        const message = { id: `${n}-${step}`, position, createdAt: clock++, role: "user", text: `${n}-${step}` };
+        messages.push(message);
+        own.push(message);
+        truth[message.id] = message.text;
+        savings.push(store.save(id, { conversation: { id, title: "t", updatedAt: clock }, messages: [message] }));
+      } else if (dice < 0.85) {
+        const message = own[Math.floor(Math.random() * own.length)];
+        truth[message.id] = message.text += "+";
+        savings.push(store.save(id, { messages: [message] }));
+      } else {
+        const gone = own.pop();
+        messages.splice(messages.indexOf(gone), 1);
+        delete truth[gone.id];
+        savings.push(store.save(id, { removed: [gone.id] }));
+      }
+      await pause(30);
+    }
+    await Promise.all(savings);
+  }));
+  return { ...truth, first: "" };
+}"""
 FOCUS = "dispatchEvent(new Event('focus'))"
 
 
@@ -176,6 +215,15 @@ def test_answers_that_two_browsers_write_to_one_question_are_all_kept(open_page:
     expect(first.find(".versions")).to_contain_text("2/3")
     second.page.evaluate(FOCUS)
     expect(second.find(".versions")).to_contain_text("2/3")
+
+
+def test_whatever_several_writers_do_at_once_is_all_there(open_page: OpenPage, program: Program) -> None:
+    chat = open_page(program.url, may_fail=True)
+    for number in range(5):
+        chat_id = f"{number:024x}"
+        wanted = chat.page.evaluate(WRITERS, chat_id)
+        found, _ = ChatFolder(program.folder / CHATS).read(chat_id)
+        assert {message["id"]: message["text"] for message in found.messages} == wanted
 
 
 def test_a_rename_elsewhere_survives_what_is_said_here(open_page: OpenPage, program: Program) -> None:
