@@ -85,8 +85,7 @@ async function drain(id, queue) {
   }
 }
 
-async function write(id, wanted) {
-  let change = wanted;
+async function write(id, change) {
   for (let attempt = 1; ; attempt++) {
     const base = known.get(id) ?? (change.messages.length > 0 ? NEW : await read(id));
     const body = JSON.stringify({ ...applied(base, change), revision: base.revision });
@@ -99,7 +98,7 @@ async function write(id, wanted) {
     } catch (error) {
       if (error.status !== CHANGED_MEANWHILE || attempt === ATTEMPTS) throw error;
       await new Promise((resolve) => setTimeout(resolve, Math.random() * PAUSE_MS * attempt));
-      change = rebased(change, base, await readAgain(id, base));
+      rebase(change, base, await readAgain(id, base));
       merged.add(id);
     }
   }
@@ -165,35 +164,37 @@ export function inOrder(messages) {
 }
 
 /**
- * Return `change`, made from `base`, as it has to be made to `fresh`: what only the others changed stays theirs. Of what
- * was never read here the head that is newer counts, and the answer that is longer.
+ * Make `change`, which was made from `base`, fit `fresh`: what only the others changed stays theirs. Of what was never read
+ * here the head that is newer counts, and the answer that is longer. Changed in place, as the page saves the same objects
+ * again: an answer takes its position from its question, and a later save must not undo this.
  */
-function rebased(change, base, fresh) {
+function rebase(change, base, fresh) {
   const unread = base.revision === null;
-  const isOld = unread && fresh.conversation.updatedAt > change.conversation?.updatedAt;
-  const mine = Object.entries(change.conversation ?? {}).filter(([name, value]) => !isOld && value !== base.conversation[name]);
+  const head = change.conversation;
+  const isOld = unread && fresh.conversation.updatedAt > head?.updatedAt;
+  for (const [name, value] of Object.entries(fresh.conversation)) {
+    if (head && (isOld || head[name] === base.conversation[name])) head[name] = value;
+  }
   const theirs = new Map(fresh.messages.map((message) => [message.id, message]));
   const before = new Set(base.messages.map(({ id }) => id));
-  const isNew = ({ id }) => !theirs.has(id) && !before.has(id);
-  // Ours come after theirs. Changed in place: the answer that follows takes its position from its question.
+  // Ours come after theirs.
+  const ours = change.messages.filter(({ id }) => !theirs.has(id) && !before.has(id));
   const last = Math.max(0, ...fresh.messages.filter(({ id }) => !before.has(id)).map(({ position }) => position));
-  const first = Math.min(...change.messages.filter(isNew).map(({ position }) => position));
-  if (!unread && first <= last) change.messages.filter(isNew).forEach((message) => { message.position += last + 1 - first; });
-  const messages = change.messages.map((message) => {
+  const first = Math.min(...ours.map(({ position }) => position));
+  if (!unread && first <= last) ours.forEach((message) => { message.position += last + 1 - first; });
+  change.messages = change.messages.map((message) => {
     const other = theirs.get(message.id);
     return unread && other && length(other) > length(message) ? withVersionsOf(message, other) : withVersionsOf(other, message);
   });
-  return { ...change, conversation: Object.fromEntries(mine), messages };
 }
 
 function length({ text = "", versions = [] }) {
   return versions.reduce((sum, version) => sum + version.text.length, text.length);
 }
 
-/** Return `message` with the versions of an answer that only the other copy has. */
+/** Return `message`, with the versions of an answer that only the other copy has. */
 function withVersionsOf(other, message) {
-  if (!other?.versions || !message.versions) return message;
-  const own = new Set(message.versions.map(({ createdAt }) => createdAt));
-  const more = other.versions.filter(({ createdAt }) => !own.has(createdAt));
-  return more.length > 0 ? { ...message, versions: [...message.versions, ...more] } : message;
+  const own = new Set(message.versions?.map(({ createdAt }) => createdAt));
+  message.versions?.push(...(other?.versions ?? []).filter(({ createdAt }) => !own.has(createdAt)));
+  return message;
 }
