@@ -158,7 +158,8 @@ def create_app(runtime: Runtime) -> Gate:
         ("/openapi.json", _openapi),
     ):
         router.add(path, _answered(runtime, answer_get))
-    router.add("/oneclick/chats*", _chats(runtime), ["GET", "POST", "PUT", "DELETE"])
+    for path in ("/oneclick/chats", "/oneclick/chats/*"):
+        router.add(path, _chats(runtime), ["GET", "POST", "PUT", "DELETE"])
     for path, file in files.items():
         router.add(path, _asset(runtime, file))
     return Gate(router, runtime, files)

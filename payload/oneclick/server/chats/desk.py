@@ -96,7 +96,7 @@ async def answer(runtime: Runtime, request: Request) -> Response:
     is_own = origin is None or origin == f"http://{request.headers.get('host', '')}"
     if not is_own or not same_secret(request.headers.get("x-oneclick-token"), runtime.token):
         raise ApiError(403, "chats.page_only", code="token_required", kind="permission_error")
-    folder, method, chat_id = runtime.config.chats, request.scope["method"], request.scope["rest"].strip("/")
+    folder, method, chat_id = runtime.config.chats, request.scope["method"], request.scope.get("rest", "")
     if folder is None:
         raise ApiError(404, "chats.no_folder", code="no_folder")
     if not (method in ("GET", "PUT", "DELETE") and ID.fullmatch(chat_id) if chat_id else method in ("GET", "POST")):
