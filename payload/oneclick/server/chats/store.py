@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Iterator
 
-from oneclick.files import move, patiently, write_whole
+from oneclick.files import move, write_whole
 from oneclick.server.api_errors import ApiError
 from oneclick.server.chats.document import Chat, Json, NoChat, from_file, to_file
 
@@ -103,7 +103,7 @@ class ChatFolder:
             write_whole(path or named, content)
             if path and path.name != named.name:
                 with suppress(OSError):  # The old name serves until the next time, if an editor holds the file.
-                    patiently(lambda: path.replace(named), patience_s=0)
+                    move(path, named, patience_s=0)
         return _revision(content)
 
     def delete(self, chat_id: str) -> None:
