@@ -128,11 +128,8 @@ class Launcher:
 
     def _answer_first_visitors(self, claim: Claim, at_the_end: ExitStack) -> FirstPage:
         """Show the page from the first moment, and say where it is."""
-        names = () if ports.is_loopback(self._settings.host) else ports.names_of_this_pc()
         token = secrets.token_urlsafe(24)
-        first_page = FirstPage(
-            claim.listeners, token, claim.instance.run, names, keep_token=bool(self._settings.api_key)
-        )
+        first_page = FirstPage(claim.listeners, token, claim.instance.run, keep_token=bool(self._settings.api_key))
         first_page.start()
         at_the_end.callback(first_page.close)
         instance, wanted = claim.instance, self._settings.port
@@ -159,11 +156,13 @@ class Launcher:
         from oneclick.server.runtime import Runtime, ServerConfig
 
         settings = self._settings
+        names = () if ports.is_loopback(settings.host) else ports.names_of_this_pc()
         config = ServerConfig(
             api_key=settings.api_key,
             allow_origins=settings.allowed_origins,
+            allow_hosts=(*settings.allowed_hosts, *names),
+            settings_file=self._folder.settings,
             version=info.version,
-            allow_hosts=first_page.hosts,
         )
         downloads = ModelDownload(self._folder.root, self._status)
         runtime = Runtime(config, self._status, spawned, token=first_page.token, downloads=downloads)
@@ -270,8 +269,8 @@ class Launcher:
         was_ready = False
         while not self._stop.wait(LOOK_EVERY_S):
             snapshot = self._course.look()
-            while runtime.refusals:
-                self._console.bad(say("launcher.note", what=runtime.refusals.popleft()))
+            while runtime.strangers.sentences:
+                self._console.bad(say("launcher.note", what=runtime.strangers.sentences.popleft()))
             if snapshot.phase == "ready" and not was_ready:
                 was_ready = True
                 self._say_ready(instance, runtime)

@@ -96,18 +96,25 @@ async function refreshToken() {
 
 /** Start or pause the download of the model `model` (null: the default one). */
 export async function controlDownload(action, model) {
+  await control("/oneclick/download", model ? { action, model } : { action });
+}
+
+/** Say "once", "always" or "no" to one that was turned away; return words about what failed beside it, or null. */
+export async function answerStranger(kind, name, answer) {
+  return (await control("/oneclick/strangers", { kind, name, answer })).message;
+}
+
+/** Post what this page alone may, with its token; return the answer. */
+async function control(path, body) {
   const post = () =>
-    request("/oneclick/download", {
-      method: "POST",
-      headers: headers({ "Content-Type": "application/json" }),
-      body: JSON.stringify(model ? { action, model } : { action }),
-    });
+    request(path, { method: "POST", headers: headers({ "Content-Type": "application/json" }), body: JSON.stringify(body) });
   let response = await post();
   if (response.status === 401 || response.status === 403) {
     await refreshToken();
     response = await post();
   }
   if (!response.ok) throw await errorOf(response);
+  return response.json();
 }
 
 /**
