@@ -23,7 +23,13 @@ RELATION_PROCESSOR_CORE = 0
 PROCESSOR_KEY = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
 
 kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
-kernel32.OpenProcess.restype = wintypes.HANDLE
+kernel32.OpenProcess.restype, kernel32.CloseHandle.argtypes = wintypes.HANDLE, (wintypes.HANDLE,)
+kernel32.QueryFullProcessImageNameW.argtypes = (
+    wintypes.HANDLE,
+    wintypes.DWORD,
+    wintypes.LPWSTR,
+    ctypes.POINTER(wintypes.DWORD),
+)
 
 
 def pid_listening_on(port: int, *, only_ipv6: bool = False) -> int | None:
@@ -52,10 +58,10 @@ def program_of(pid: int) -> str:
     try:
         buffer = ctypes.create_unicode_buffer(32768)
         size = wintypes.DWORD(len(buffer))
-        found = kernel32.QueryFullProcessImageNameW(wintypes.HANDLE(process), 0, buffer, ctypes.byref(size))
+        found = kernel32.QueryFullProcessImageNameW(process, 0, buffer, ctypes.byref(size))
         return ntpath.basename(buffer.value) if found else ""
     finally:
-        kernel32.CloseHandle(wintypes.HANDLE(process))
+        kernel32.CloseHandle(process)
 
 
 class _OsVersionInfo(ctypes.Structure):
