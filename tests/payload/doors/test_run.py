@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -19,6 +20,7 @@ from oneclick.console import Console
 from oneclick.doors import run
 from oneclick.doors.run import Launcher
 from oneclick.folder import BundleFolder
+from oneclick.port import browser
 from oneclick.stopping import StopSignal
 from tests.bundle.release.releases import bundle_json
 
@@ -34,7 +36,7 @@ class Run:
     launcher: Launcher
 
 
-def double_click(folder: Path, monkeypatch: pytest.MonkeyPatch, visit: Callable[[int], bool]) -> Run:
+def double_click(folder: Path, monkeypatch: pytest.MonkeyPatch, visit: Callable[[int], bool], *arguments: str) -> Run:
     """Start the program, whose look at Windows fails, until ``visit(port)`` is true; called again after errors."""
     (folder / "bundle.json").write_bytes(bundle_json())
     monkeypatch.setattr(StopSignal, "listen", lambda self: None)  # signals are the test run's own
@@ -45,7 +47,7 @@ def double_click(folder: Path, monkeypatch: pytest.MonkeyPatch, visit: Callable[
 
     monkeypatch.setattr(run, "check_windows", trip)
     screen = io.StringIO()
-    launcher = Launcher(BundleFolder(folder), ["--port", "0", "--no-browser"], Console(screen))
+    launcher = Launcher(BundleFolder(folder), ["--port", "0", *arguments], Console(screen))
 
     def visit_the_page() -> None:
         give_up = time.monotonic() + PATIENCE_S
@@ -78,7 +80,7 @@ def test_a_bug_in_the_start_keeps_the_page_up_with_a_sentence(tmp_path: Path, mo
         told.append(ask(port, "/health")[1])
         return "failed" in told[-1]
 
-    ended = double_click(tmp_path, monkeypatch, look)
+    ended = double_click(tmp_path, monkeypatch, look, "--no-browser")
     assert ended.code == 1
     assert "failed" in told[-1] and "a mistake of ours" in ended.window
     assert "a mistake of ours" in str(ended.launcher._status.get().message_values)
@@ -100,7 +102,7 @@ def test_who_was_allowed_always_comes_in_after_the_next_double_click(
         asked.append(ask(port, "/oneclick/strangers", "POST", answer, X_OneClick_Token=token[1]))
         return True
 
-    double_click(tmp_path, monkeypatch, allow)
+    double_click(tmp_path, monkeypatch, allow, "--no-browser")
     assert asked == [(200, '{"message":null}')]
     assert f"allowed_hosts = ['{name}']" in (tmp_path / "设置.toml").read_text("utf-8")
 
@@ -108,5 +110,31 @@ def test_who_was_allowed_always_comes_in_after_the_next_double_click(
         asked.append(ask(port, "/v1/models", Host=name))
         return True
 
-    double_click(tmp_path, monkeypatch, come)
+    double_click(tmp_path, monkeypatch, come, "--no-browser")
     assert asked[-1][0] == 200
+
+
+@pytest.mark.parametrize("key", ["Sesam", ""])
+def test_a_second_double_click_opens_a_page_that_asks_for_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    (tmp_path / "设置.toml").write_text(f"api_key = '{key}'\n", encoding="utf-8")
+    opened: list[str] = []
+    monkeypatch.setattr(browser, "open_page", opened.append)
+    seen: list[int] = []
+    window = io.StringIO()
+
+    def click_again(port: int) -> bool:
+        seen.append(Launcher(BundleFolder(tmp_path), [], Console(window)).run())
+        fragment = urlsplit(opened[-1]).fragment
+        seen.append(ask(port, "/status", X_OneClick_Token=fragment.partition("token=")[2])[0])
+        seen.append(ask(port, "/status")[0])
+        return True
+
+    double_click(tmp_path, monkeypatch, click_again)
+    first, second = opened
+    assert first == second
+    assert ("#token=" in first) is bool(key)
+    assert seen == [0, 200, 401 if key else 200]
+    assert "token" not in window.getvalue()
+    assert not (tmp_path / "logs" / "running.json").exists()
