@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import requests
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from oneclick.server.runtime import ServerConfig
 from oneclick.settings import read_settings
 from tests.payload.conftest import LiveServer, starting
-from tests.payload.web.conftest import ChatPage, OpenPage
+from tests.payload.web.conftest import ONE_THREAD, ChatPage, OpenPage
+from tests.support.native_bundle import Program, make_native_bundle
 
 pytestmark = pytest.mark.browser
 
@@ -127,6 +129,38 @@ def test_a_file_that_cannot_be_written_is_said(chat: ChatPage, server: LiveServe
     chat.button("一直允许").click()
     expect(chat.find(".toast")).to_contain_text("没能写进 设置.toml：文件是只读的")
     assert come(server, EXTENSION) == 200
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_and_the_keyboard_answers(open_page: OpenPage, server: LiveServer, scheme: str) -> None:
+    chat = open_page(server.url, color_scheme=scheme)
+    come(server, EXTENSION)
+    expect(chat.button("这次允许")).to_be_enabled()
+    assert Axe().run(chat.page).response["violations"] == []
+    chat.button("不允许").focus()
+    chat.page.keyboard.press("Tab")
+    expect(chat.button("一直允许")).to_be_focused()
+    chat.page.keyboard.press("Tab")
+    chat.page.keyboard.press("Enter")
+    expect(chat.find("#stranger-card")).to_be_hidden()
+    assert come(server, EXTENSION) == 200
+
+
+def test_a_page_that_outlived_its_program_still_asks(open_page: OpenPage, tmp_path: Path) -> None:
+    """Every start has a token of its own."""
+    (tmp_path / "bundle").mkdir()
+    program = Program(make_native_bundle(tmp_path / "bundle"), arguments=ONE_THREAD)
+    try:
+        chat = open_page(program.url, may_fail=True)
+        program.stop()
+        expect(chat.find(".pill.bad")).to_be_visible()
+        program.start()
+        requests.get(f"{program.url}/v1/models", headers={"Origin": EXTENSION}, timeout=60)
+        chat.button("一直允许").click()
+        expect(chat.find(".toast")).to_have_text("已允许。请回到那边再试一次。")
+    finally:
+        program.stop()
+    assert read_settings(program.folder / "设置.toml").allowed_origins == (EXTENSION,)
 
 
 def test_the_card_speaks_english(open_page: OpenPage, server: LiveServer) -> None:

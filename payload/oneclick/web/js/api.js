@@ -27,6 +27,8 @@ function tokenOfAddress() {
   return found;
 }
 
+/** The run whose page was asked for a token that opens something. */
+let askedForToken;
 let token = document.querySelector('meta[name="oneclick-token"]')?.content || tokenOfAddress();
 
 /** The token stands for the API key in the page that this PC's program opened; elsewhere the user has to enter the key. */
@@ -85,7 +87,13 @@ async function askStatus(signal) {
     response = await ask();
   }
   if (!response.ok) throw await errorOf(response);
-  return response.json();
+  const status = await response.json();
+  const run = response.headers.get("X-OneClick-Run");
+  if (status.strangers || run === askedForToken) return status;
+  // The program was started anew under this page, or tells it nothing: see once which.
+  askedForToken = run;
+  await refreshToken();
+  return (await ask()).json();
 }
 
 /** The token changes with every start of the server: take the new one from a fresh copy of this page. */
