@@ -56,9 +56,11 @@ def _add_to_console_mode(stream_number: int, flags: int, without: int = 0) -> bo
         import ctypes
         from ctypes import wintypes
 
-        kernel32 = ctypes.windll.kernel32
+        kernel32 = ctypes.WinDLL("kernel32")
         kernel32.GetStdHandle.restype = wintypes.HANDLE
-        handle = wintypes.HANDLE(kernel32.GetStdHandle(stream_number))
+        kernel32.GetConsoleMode.argtypes = (wintypes.HANDLE, ctypes.POINTER(wintypes.DWORD))
+        kernel32.SetConsoleMode.argtypes = (wintypes.HANDLE, wintypes.DWORD)
+        handle = kernel32.GetStdHandle(stream_number)
         mode = wintypes.DWORD()
         if kernel32.GetConsoleMode(handle, ctypes.byref(mode)):
             return bool(kernel32.SetConsoleMode(handle, (mode.value & ~without) | flags))

@@ -57,14 +57,18 @@ def move(
 def write_whole(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` so that it is whole or as it was before, also after the power went.
 
-    Raises OSError.
+    Raises OSError; then nothing is left beside it.
     """
     partial = path.with_name(path.name + ".part")
     with partial.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    move(partial, path)
+    try:
+        move(partial, path)
+    except OSError:
+        partial.unlink()
+        raise
 
 
 def read_facts(path: Path) -> dict[str, Any]:

@@ -63,6 +63,8 @@ class Settings:
     mirrors: tuple[str, ...] = ()
     """Further addresses of the model file itself, tried first."""
     allowed_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    """Names that programs may reach this PC by, besides the loopback ones."""
     api_key: str = ""
     stop_repetition: bool = True
     """End an answer that says the same again and again."""
@@ -80,10 +82,6 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_-]{1,20}")
 
 class BadValue(Exception):
     """What a checker raises: the key of the sentence about the value, more values for it, and what is kept of it."""
-
-
-def _port(value: Any) -> int:
-    return _whole_number(value, 1, 65535)
 
 
 def _whole_number(value: Any, low: int, high: int) -> int:
@@ -160,22 +158,36 @@ _ANY_OF_SCHEME = re.compile(r"(https?|file)://\*/?", re.IGNORECASE)
 """Schemes of which nobody may allow everything: every web page would be in."""
 
 
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
+"""``host.docker.internal``, ``my-pc``, ``[fe80::1]``: one name as a Host header has it, without the port."""
+
+
 def _origins(value: Any) -> tuple[str, ...]:
+    return _good_ones(
+        value,
+        lambda text: bool(_ORIGIN.fullmatch(text)) and not _ANY_OF_SCHEME.fullmatch(text),
+        "settings.want_origins",
+    )
+
+
+def _hosts(value: Any) -> tuple[str, ...]:
+    return _good_ones(value, lambda text: bool(_HOST_NAME.fullmatch(text)), "settings.want_hosts")
+
+
+def _good_ones(value: Any, is_good: Callable[[str], bool], sentence: str) -> tuple[str, ...]:
+    """Return a list of which each entry counts by itself; BadValue with the good ones where one is wrong."""
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list):
-        raise BadValue("settings.want_origins", {})
-    good = [
-        one for one in values if isinstance(one, str) and _ORIGIN.fullmatch(one) and not _ANY_OF_SCHEME.fullmatch(one)
-    ]
+        raise BadValue(sentence, {})
+    good = [one for one in values if isinstance(one, str) and is_good(one)]
     kept = tuple(one.rstrip("/") for one in good)
     if len(good) < len(values):
-        wrong = next(one for one in values if one not in good)
-        raise BadValue("settings.want_origins", {"value": wrong}, kept)
+        raise BadValue(sentence, {"value": next(one for one in values if one not in good)}, kept)
     return kept
 
 
 CHECKS: dict[str, Callable[[Any], Any]] = {
-    "port": _port,
+    "port": lambda value: _whole_number(value, 1, 65535),
     "host": _host,
     "model": _text,
     "context": _context,
@@ -184,6 +196,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "language": _language,
     "mirrors": _addresses,
     "allowed_origins": _origins,
+    "allowed_hosts": _hosts,
     "api_key": _text,
     "stop_repetition": _yes_no,
 }
@@ -205,14 +218,20 @@ def read_settings(path: Path) -> Settings:
     return parse_settings(decode(raw))
 
 
-def decode(raw: bytes) -> str:
-    """Decode what Windows' editors write: UTF-8 with or without BOM, UTF-16, or the Chinese code page."""
+def encoding_of(raw: bytes) -> str:
+    """Return the encoding that Windows' editors wrote: UTF-8 with or without BOM, UTF-16, or the Chinese code page."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return raw.decode("utf-16", errors="replace")
+        return "utf-16"
     try:
-        return raw.decode("utf-8-sig")
+        raw.decode("utf-8")
     except UnicodeDecodeError:
-        return raw.decode("gb18030", errors="replace")
+        return "gb18030"
+    return "utf-8-sig" if raw.startswith(b"\xef\xbb\xbf") else "utf-8"
+
+
+def decode(raw: bytes) -> str:
+    """Return the text of ``raw``, whatever it holds."""
+    return raw.decode(encoding_of(raw), errors="replace")
 
 
 def parse_settings(text: str) -> Settings:

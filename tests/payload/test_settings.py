@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from bundle.stage.render import render_text
 from oneclick import settings
+from oneclick.errors import OneClickError
 from oneclick.messages import set_language
 from oneclick.settings import CHECKS, Settings, decode, parse_settings, read_settings
-from oneclick.settings_file import set_value, with_value
+from oneclick.settings_file import add_to_list, set_value, with_added, with_value
 
 
 @pytest.fixture(autouse=True)
@@ -178,3 +179,125 @@ def test_the_key_is_never_shown_however_it_was_written(line: str) -> None:
     told = "\n".join(str(problem) for problem in found.problems)
     assert "port" in told
     assert secret not in told and "12345678901234" not in told
+
+
+# What the page's card writes: one more entry in a list
+
+HOSTS_WRITTEN = {
+    "# 中文": "# 中文\n+",
+    "port = 9000\n": "port = 9000\n+",
+    "port = 9000\r\n": "port = 9000\r\nallowed_hosts = ['my-pc']\r\n",
+    "allowed_hosts = []": "allowed_hosts = ['my-pc']",
+    "allowed_hosts = ['a']  # mine": "allowed_hosts = ['my-pc', 'a']  # mine",
+    'allowed_hosts = "a" # mine\r\nport = 1\r\n': "allowed_hosts = ['my-pc', \"a\"] # mine\r\nport = 1\r\n",
+    "allowed_hosts = [ # none yet\n]\nport = 1\n": "allowed_hosts = ['my-pc' # none yet\n]\nport = 1\n",
+    "allowed_hosts = [\n  # the NAS\n  'nas', # here: ]\n  '[fe80::1]',\n]\n# end": (
+        "allowed_hosts = ['my-pc', \n  # the NAS\n  'nas', # here: ]\n  '[fe80::1]',\n]\n# end"
+    ),
+    "'allowed_hosts' = ['a']": "'allowed_hosts' = ['my-pc', 'a']",
+    "allowed_hosts = a  # forgot the quotes\nport = 9000\n": (
+        "allowed_hosts = a  # forgot the quotes\nport = 9000\nallowed_hosts = ['my-pc']\n"
+    ),
+    "allowed_hosts = ['a']\nallowed_hosts = ['b']\n": "allowed_hosts = ['a']\nallowed_hosts = ['my-pc', 'b']\n",
+    "# allowed_hosts = ['host.docker.internal']\n# api_key = ''": (
+        "# allowed_hosts = ['host.docker.internal']\nallowed_hosts = ['my-pc']\n# api_key = ''"
+    ),
+    "port = 9000\n[more]\n# allowed_hosts = []\nx = 1\n": (
+        "port = 9000\nallowed_hosts = ['my-pc']\n[more]\n# allowed_hosts = []\nx = 1\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
+@pytest.mark.parametrize(("before", "wanted"), HOSTS_WRITTEN.items())
+def test_adding_to_a_list_changes_nothing_else(tmp_path: Path, before: str, wanted: str, encoding: str) -> None:
+    path = tmp_path / "设置.toml"
+    path.write_bytes(before.encode(encoding))
+    add_to_list(path, "allowed_hosts", "my-pc")
+    raw = path.read_bytes()
+    assert raw.decode(encoding) == wanted.replace("+", "allowed_hosts = ['my-pc']\n")
+    assert raw.startswith(before.encode(encoding)[:2])  # its byte order mark, or none
+    assert "my-pc" in read_settings(path).allowed_hosts
+
+
+@pytest.mark.parametrize("key", ["allowed_origins", "allowed_hosts"])
+def test_the_shipped_file_gets_the_line_below_its_explanation(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "设置.toml"
+    text = shipped().replace("\n", "\r\n")
+    path.write_bytes(text.encode())
+    value = "chrome-extension://abc" if key == "allowed_origins" else "my-pc"
+    add_to_list(path, key, value)
+    lines = path.read_bytes().decode().split("\r\n")
+    at = lines.index(f"{key} = ['{value}']")
+    assert lines[at - 1].startswith(f"# {key} = ")
+    assert "\r\n".join([*lines[:at], *lines[at + 1 :]]) == text
+
+
+ENTRY = st.from_regex(r"[a-z][a-z0-9-]{0,8}(\.[a-z]{1,5})?", fullmatch=True)
+COMMENT = st.from_regex(r"# ?[ \]\['\",=a-z设置]{0,12}", fullmatch=True)
+OTHER_LINE = st.one_of(
+    COMMENT,
+    st.just(""),
+    st.integers(1, 60000).map(lambda number: f"port = {number}"),
+    st.sampled_from(
+        ["model = 'D:\\模型\\a.bin'", "browser = maybe", "api_key = 'x]'", "mirrors = [\n'https://a.example'\n]"]
+    ),
+)
+
+
+@st.composite
+def list_text(draw: st.DrawFn) -> str:
+    """A list the way people write it: in one line or several, with and without comments and a last comma."""
+    entries = draw(st.lists(ENTRY, max_size=4))
+    quoted = [draw(st.sampled_from(["'{}'", '"{}"'])).format(one) for one in entries]
+    if draw(st.booleans()):
+        return f"allowed_hosts = [{', '.join(quoted)}] {draw(st.one_of(st.just(''), COMMENT))}"
+    lines = [f"  {one}, {draw(st.one_of(st.just(''), COMMENT))}" for one in quoted]
+    return "\n".join([f"allowed_hosts =[ {draw(st.one_of(st.just(''), COMMENT))}", *lines, "]"])
+
+
+@given(
+    before=st.lists(OTHER_LINE, max_size=4, unique=True),
+    own=st.one_of(st.none(), list_text()),
+    after=st.lists(OTHER_LINE, max_size=4, unique=True),
+    newline=st.sampled_from(["\n", "\r\n"]),
+    value=ENTRY,
+)
+def test_any_list_grows_by_one_entry_and_every_other_character_stays(
+    before: list[str], own: str | None, after: list[str], newline: str, value: str
+) -> None:
+    text = newline.join([*before, *([own] if own else []), *after]).replace("\r\n", "\n").replace("\n", newline)
+    changed = with_added(text, "allowed_hosts", value)
+    place = next(at for at in range(len(changed) + 1) if changed[:at] != text[:at] or at == len(changed))
+    grown = len(changed) - len(text)
+    cuts = [at for at in range(max(0, place - grown), place + 1) if changed[:at] + changed[at + grown :] == text]
+    assert cuts, "something else changed"
+    assert f"'{value}'" in changed[cuts[0] : cuts[-1] + grown]
+
+
+def test_a_read_only_file_is_left_alone_and_said_so(tmp_path: Path) -> None:
+    path = tmp_path / "设置.toml"
+    path.write_text("port = 9000\n", encoding="utf-8")
+    path.chmod(0o444)
+    with pytest.raises(OneClickError, match="只读"):
+        add_to_list(path, "allowed_hosts", "my-pc")
+    assert path.read_bytes() == b"port = 9000\n"
+
+
+@pytest.mark.parametrize(
+    "raw", [b"allowed_hosts = [\nport = 1\n", "# \ud800".encode("utf-16-be", "surrogatepass"), b"# \xff"]
+)
+def test_a_file_that_cannot_be_changed_for_certain_is_left_alone(tmp_path: Path, raw: bytes) -> None:
+    path = tmp_path / "设置.toml"
+    path.write_bytes(raw)
+    with pytest.raises(OneClickError, match="特殊"):
+        add_to_list(path, "allowed_hosts", "my-pc")
+    assert path.read_bytes() == raw
+
+
+def test_wrong_host_names_cost_themselves_only() -> None:
+    found = parse_settings(
+        "allowed_hosts = ['host.docker.internal', 'http://x', 'nas:8000', '*', 'my_pc', '[fe80::1]']"
+    )
+    assert found.allowed_hosts == ("host.docker.internal", "my_pc", "[fe80::1]")
+    assert "http://x" in str(found.problems[0]) and "不带 http:// 和端口" in str(found.problems[0])

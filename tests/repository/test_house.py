@@ -36,7 +36,15 @@ PAYLOAD = (
         "model",
         "update",
     ),
-    *("server.api_errors", "server.events", "server.metrics", "server.chat", "server.queue", "server.supervisor"),
+    *(
+        "server.api_errors",
+        "server.events",
+        "server.metrics",
+        "server.strangers",
+        "server.chat",
+        "server.queue",
+        "server.supervisor",
+    ),
     *("server.runtime", "server.http", "server.chats", "server.api", "doors", "__main__"),
 )
 """Rooms of ``payload/oneclick/``, lowest first."""

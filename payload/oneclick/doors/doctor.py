@@ -21,7 +21,7 @@ from oneclick.hashing import DigestMemory, digest_of
 from oneclick.messages import say, windows_language
 from oneclick.model.choice import Wish, catalogue_entry, choose_model, claims_to_be_known
 from oneclick.model.memory import plan_memory
-from oneclick.pc import machine
+from oneclick.pc import antivirus, machine
 from oneclick.pc.checks import check_cpu, check_windows, levels_to_try
 from oneclick.pc.findings import ERROR, NOTE, OK, WARNING, Finding
 from oneclick.pc.folder import check_folder, check_mark, check_online_only
@@ -95,12 +95,15 @@ class Doctor:
             yield Finding(WARNING, "doctor.cache_kept", {"reason": error.strerror or str(error)})
 
     def pc(self) -> Iterator[Finding]:
-        """Windows, processor, languages."""
+        """Windows, processor, memory, antivirus programs, languages."""
         yield check_windows(machine.windows_version())
         if self._info is not None:
             yield check_cpu(self._cpu, self._info.engine)
         ram = machine.memory()
         yield Finding(OK, "doctor.memory", _in_words_of(ram))
+        programs = antivirus.installed()
+        if programs is not None:
+            yield antivirus.check_antivirus(programs)
         yield Finding(
             OK,
             "doctor.language",

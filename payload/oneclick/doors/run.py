@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import sys
 import threading
 import time
@@ -30,7 +29,7 @@ from oneclick.pc.folder import check_folder
 from oneclick.pc.machine import cpu, disk, memory, windows_version
 from oneclick.port import browser, ports
 from oneclick.port.claim import Claim, claim_port
-from oneclick.port.instance import Instance, TellRun
+from oneclick.port.instance import Instance, TellRun, new_token
 from oneclick.remembered import Remembered
 from oneclick.server.http.first_page import FirstPage
 from oneclick.settings import Settings, explicit, read_settings
@@ -93,7 +92,8 @@ class Launcher:
             at_the_end.callback(claim.release)
             first_page = self._answer_first_visitors(claim, at_the_end)
             spawned = _worker_ahead_of_time()
-            self._open_browser(claim.instance, first_page.token)
+            if self._settings.browser:
+                browser.open_page(claim.instance.page)
             runtime = self._serve(info, claim, first_page, spawned, at_the_end)
             try:
                 levels = self._check_pc(info)
@@ -122,20 +122,17 @@ class Launcher:
         if twin is None:
             return 0  # It ended between two looks, as its user wanted.
         if self._settings.browser:
-            browser.open_page(twin.url)
+            browser.open_page(twin.page)
         self._console.good(say("launcher.already_running", url=twin.url))
         return 0
 
     def _answer_first_visitors(self, claim: Claim, at_the_end: ExitStack) -> FirstPage:
         """Show the page from the first moment, and say where it is."""
-        names = () if ports.is_loopback(self._settings.host) else ports.names_of_this_pc()
-        token = secrets.token_urlsafe(24)
-        first_page = FirstPage(
-            claim.listeners, token, claim.instance.run, names, keep_token=bool(self._settings.api_key)
-        )
+        instance, wanted = claim.instance, self._settings.port
+        token = instance.token or new_token()
+        first_page = FirstPage(claim.listeners, token, instance.run, keep_token=bool(instance.token))
         first_page.start()
         at_the_end.callback(first_page.close)
-        instance, wanted = claim.instance, self._settings.port
         if wanted in (0, instance.port):
             self._step(1, say("launcher.port_ours", url=instance.url))
         else:
@@ -146,11 +143,6 @@ class Launcher:
             self._console.bad(say("launcher.ipv6_taken", port=instance.port, url=instance.url))
         return first_page
 
-    def _open_browser(self, instance: Instance, token: str) -> None:
-        """Open the page; where a key is set, with the token that stands for it, which the page hides at once."""
-        if self._settings.browser:
-            browser.open_page(instance.url + (f"#token={token}" if self._settings.api_key else ""))
-
     def _serve(
         self, info: BundleInfo, claim: Claim, first_page: FirstPage, spawned: Spawned | None, at_the_end: ExitStack
     ) -> Runtime:
@@ -159,13 +151,15 @@ class Launcher:
         from oneclick.server.runtime import Runtime, ServerConfig
 
         settings = self._settings
+        names = () if ports.is_loopback(settings.host) else ports.names_of_this_pc()
         config = ServerConfig(
             api_key=settings.api_key,
             allow_origins=settings.allowed_origins,
             stop_repetition=settings.stop_repetition,
-            version=info.version,
-            allow_hosts=first_page.hosts,
+            allow_hosts=(*settings.allowed_hosts, *names),
+            settings_file=self._folder.settings,
             chats=self._folder.chats,
+            version=info.version,
         )
         downloads = ModelDownload(self._folder.root, self._status)
         runtime = Runtime(config, self._status, spawned, token=first_page.token, downloads=downloads)
@@ -272,8 +266,8 @@ class Launcher:
         was_ready = False
         while not self._stop.wait(LOOK_EVERY_S):
             snapshot = self._course.look()
-            while runtime.refusals:
-                self._console.bad(say("launcher.note", what=runtime.refusals.popleft()))
+            while runtime.strangers.sentences:
+                self._console.bad(say("launcher.note", what=runtime.strangers.sentences.popleft()))
             if snapshot.phase == "ready" and not was_ready:
                 was_ready = True
                 self._say_ready(instance, runtime)

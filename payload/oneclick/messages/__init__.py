@@ -23,7 +23,9 @@ def windows_language() -> str:
     if sys.platform == "win32":
         import ctypes
 
-        primary_language = ctypes.windll.kernel32.GetUserDefaultUILanguage() & 0x3FF
+        ask = ctypes.WinDLL("kernel32").GetUserDefaultUILanguage
+        ask.restype = ctypes.c_uint16
+        primary_language = ask() & 0x3FF
         return "zh" if primary_language == 0x04 else "en"
     name = os.environ.get("LC_ALL") or os.environ.get("LANG") or locale.getlocale()[0] or ""
     return "zh" if name.startswith("zh") else "en"

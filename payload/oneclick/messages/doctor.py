@@ -46,6 +46,13 @@ TABLE: Table = {
         "内存 {total}，可用 {available}，虚拟内存可用 {commit}",
         "Memory {total}, available {available}, virtual memory available {commit}",
     ),
+    "antivirus": (
+        "杀毒软件：{chinese}。如果它删了或拦了本程序的文件，请在它那里信任整个文件夹",
+        "Antivirus: {english}. If it removed or blocked files of this program, let it trust the whole folder",
+    ),
+    "antivirus_on": ("{name}（开启）", "{name} (on)"),
+    "antivirus_off": ("{name}（关闭）", "{name} (off)"),
+    "antivirus_none": ("Windows 安全中心没有登记杀毒软件", "Windows' Security Center lists no antivirus program"),
     "language": (
         "界面语言 {language}，代码页 {ansi}，输出编码 {code_page}",
         "Interface language {language}, code page {ansi}, output {code_page}",

@@ -155,6 +155,16 @@ TABLE: Table = {
     "body": ("请求超过 {limit_mib} MiB。", "The request is larger than {limit_mib} MiB."),
     # Who may ask.
     "host": (
+        (
+            "拒绝访问：{host} 不是本机的地址，请用 http://127.0.0.1 加端口号。若信任它，请在聊天网页上允许，"
+            "或在 设置.toml 里写一行 allowed_hosts = ['{host}']，再重新启动。"
+        ),
+        (
+            "Refused: {host} is not this computer's address; use http://127.0.0.1 and the port. If you trust it, allow "
+            "it on the chat page, or write allowed_hosts = ['{host}'] into 设置.toml and start again."
+        ),
+    ),
+    "host_unknown": (
         "拒绝访问：地址不是本机。请用 http://127.0.0.1 加端口号访问。",
         "Refused: the address is not this computer's. Use http://127.0.0.1 and the port.",
     ),
@@ -167,8 +177,33 @@ TABLE: Table = {
         "Too many large requests are arriving at once; try again in a moment.",
     ),
     "origin": (
-        "拒绝来自 {origin} 的访问。若信任它，请在 设置.toml 里写一行 allowed_origins = ['{origin}']，再重新启动。",
-        "Refused for {origin}. If you trust it, write allowed_origins = ['{origin}'] into 设置.toml and start again.",
+        (
+            "拒绝来自 {origin} 的访问。若信任它，请在聊天网页上允许，"
+            "或在 设置.toml 里写一行 allowed_origins = ['{origin}']，再重新启动。"
+        ),
+        (
+            "Refused for {origin}. If you trust it, allow it on the chat page, or write allowed_origins = ['{origin}'] "
+            "into 设置.toml and start again."
+        ),
+    ),
+    "origin_unknown": (
+        "拒绝访问：网页没有说清自己来自哪里（{origin}），无法放行。本地的网页文件请通过 http://localhost 打开。",
+        (
+            "Refused: the page does not tell where it is from ({origin}), so it cannot be allowed. Open a page file of "
+            "your own through http://localhost."
+        ),
+    ),
+    "stranger_answer": (
+        "要写明 kind、name 和 answer（once、always 或 no）。",
+        "kind, name and answer (once, always or no) are needed.",
+    ),
+    "stranger_gone": ("它已经有答复了。", "It was answered already."),
+    "not_remembered": (
+        ("这次已允许，但没能写进 设置.toml：{chinese}。\n要一直允许，请自己在 设置.toml 里写一行 {line}"),
+        (
+            "Allowed until the program ends, but not written into 设置.toml: {english}.\n"
+            "To allow it for good, write this line there yourself: {line}"
+        ),
     ),
     "api_key": ("API 密钥不对或没有填写。", "The API key is wrong or missing."),
     "page_token": (

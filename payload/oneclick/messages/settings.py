@@ -71,6 +71,18 @@ TABLE: Table = {
             "Write them like ['https://example.com', 'chrome-extension://*']."
         ),
     ),
+    "want_hosts": (
+        (
+            "设置.toml 第 {line} 行：{name} 里的 {value} 不是主机名，已忽略（其余的有效）。"
+            "不带 http:// 和端口，例如 ['host.docker.internal']。"
+        ),
+        (
+            "设置.toml line {line}: {value} in {name} is no host name and is ignored, the others count. "
+            "Write them without http:// and port, like ['host.docker.internal']."
+        ),
+    ),
+    "read_only": ("文件是只读的", "the file is read-only"),
+    "unknown_shape": ("文件的写法或编码特殊", "the file is written in an unusual way or encoding"),
     "full_width": (
         "设置.toml 第 {line} 行：用了中文标点 {wrong}，请换成英文标点。这一行已忽略。",
         "设置.toml line {line}: Chinese punctuation {wrong} is used, please type the English one. Line ignored.",

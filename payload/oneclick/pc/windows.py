@@ -21,9 +21,16 @@ ERROR_INSUFFICIENT_BUFFER = 122
 PROCESS_QUERY_LIMITED_INFORMATION = 0x1000
 RELATION_PROCESSOR_CORE = 0
 PROCESSOR_KEY = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
+ANTIVIRUS_KEY = r"SOFTWARE\Microsoft\Security Center\Provider\Av"
 
 kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
-kernel32.OpenProcess.restype = wintypes.HANDLE
+kernel32.OpenProcess.restype, kernel32.CloseHandle.argtypes = wintypes.HANDLE, (wintypes.HANDLE,)
+kernel32.QueryFullProcessImageNameW.argtypes = (
+    wintypes.HANDLE,
+    wintypes.DWORD,
+    wintypes.LPWSTR,
+    ctypes.POINTER(wintypes.DWORD),
+)
 
 
 def pid_listening_on(port: int, *, only_ipv6: bool = False) -> int | None:
@@ -52,10 +59,10 @@ def program_of(pid: int) -> str:
     try:
         buffer = ctypes.create_unicode_buffer(32768)
         size = wintypes.DWORD(len(buffer))
-        found = kernel32.QueryFullProcessImageNameW(wintypes.HANDLE(process), 0, buffer, ctypes.byref(size))
+        found = kernel32.QueryFullProcessImageNameW(process, 0, buffer, ctypes.byref(size))
         return ntpath.basename(buffer.value) if found else ""
     finally:
-        kernel32.CloseHandle(wintypes.HANDLE(process))
+        kernel32.CloseHandle(process)
 
 
 class _OsVersionInfo(ctypes.Structure):
@@ -97,6 +104,21 @@ def _text_of(key: winreg.HKEYType, name: str) -> str:
         return str(winreg.QueryValueEx(key, name)[0]).strip()
     except OSError:
         return ""
+
+
+def antivirus_programs() -> list[tuple[str, int]]:
+    """Return (DISPLAYNAME, STATE) of each antivirus program that the Security Center's service wrote down."""
+    found = []
+    try:
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, ANTIVIRUS_KEY) as products:
+            for index in range(winreg.QueryInfoKey(products)[0]):
+                with winreg.OpenKey(products, winreg.EnumKey(products, index)) as product:
+                    name, state = _text_of(product, "DISPLAYNAME"), _text_of(product, "STATE")
+                    if name:
+                        found.append((name, int(state) if state.isdecimal() else 0))
+    except OSError:
+        pass  # A server has no Security Center; what was read so far is still true.
+    return found
 
 
 def has_feature(number: int) -> bool:

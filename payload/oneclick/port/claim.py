@@ -45,7 +45,7 @@ def claim_port(settings: Settings, announced: Path) -> Claim | Instance | None:
     listener = _listener(settings, announced)
     if listener is None:
         return running(announced)
-    instance = new_instance(settings.host, listener.getsockname()[1])
+    instance = new_instance(settings.host, listener.getsockname()[1], has_key=bool(settings.api_key))
     announce(instance, announced)
     also, is_taken = _also_on_ipv6(instance)
     return Claim(instance, (listener, *also), announced, is_taken)

@@ -10,7 +10,7 @@ import json
 import secrets
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Awaitable, Callable, MutableMapping
 
@@ -32,11 +32,21 @@ class Instance:
     port: int
     run: str
     """Random name of this run; it is told to everyone who can reach the server and opens nothing."""
+    token: str = field(default="", repr=False)
+    """What the page of this run needs and is not given by itself, because an API key is set; else empty.
+
+    It lies in the folder that holds the key itself, in 设置.toml: who can read the one can read the other.
+    """
 
     @property
     def url(self) -> str:
-        """The address of the chat page."""
+        """The address of the server."""
         return f"http://{url_host(self.host)}:{self.port}/"
+
+    @property
+    def page(self) -> str:
+        """The address of the chat page, with the token it needs, which it hides at once."""
+        return self.url + (f"#token={self.token}" if self.token else "")
 
 
 def url_host(host: str) -> str:
@@ -46,14 +56,19 @@ def url_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def new_instance(host: str, port: int) -> Instance:
-    """Return an instance with a fresh name."""
-    return Instance(host, port, secrets.token_hex(16))
+def new_token() -> str:
+    """Return a secret for one run."""
+    return secrets.token_urlsafe(24)
+
+
+def new_instance(host: str, port: int, *, has_key: bool = False) -> Instance:
+    """Return an instance with a fresh name; ``has_key``: its page needs a token."""
+    return Instance(host, port, secrets.token_hex(16), new_token() if has_key else "")
 
 
 def announce(instance: Instance, file: Path) -> None:
     """Write ``instance`` to ``file``; in a folder that cannot be written a second start just takes another port."""
-    text = json.dumps({"host": instance.host, "port": instance.port, "run": instance.run})
+    text = json.dumps(asdict(instance))
     with suppress(OSError):
         file.parent.mkdir(exist_ok=True)
         file.write_text(text, encoding="utf-8")
@@ -70,7 +85,7 @@ def announced(file: Path) -> Instance | None:
     """Return the instance that ``file`` names; None where there is none or the file is damaged."""
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-        return Instance(str(data["host"]), int(data["port"]), str(data["run"]))
+        return Instance(str(data["host"]), int(data["port"]), str(data["run"]), str(data.get("token", "")))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

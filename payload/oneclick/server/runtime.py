@@ -22,7 +22,6 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +37,7 @@ from oneclick.server.chat.tokenizer import ChatTokenizer
 from oneclick.server.events import WorkerEvent
 from oneclick.server.metrics import Metrics
 from oneclick.server.queue import Job, JobQueue
+from oneclick.server.strangers import Strangers
 from oneclick.server.supervisor import EngineFacts, ModelFiles, Supervisor, failed
 from oneclick.status import Status
 
@@ -46,9 +46,6 @@ log = logging.getLogger("oneclick.server")
 PROVEN_CONTEXT = 8192
 """Longest context of a build that evaluates prompts in chunks: a chunk's scratch memory at the end of 8192 tokens is
 measured, beyond it is not."""
-
-MOST_REFUSALS = 20
-"""Of different origins in one run: a page that tries many must not fill the window."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +68,8 @@ class ServerConfig:
     """Names in the Host header besides the loopback ones; needed with an API key beyond loopback."""
     stop_repetition: bool = True
     """End an answer that says the same again and again."""
+    settings_file: Path | None = None
+    """Where further ones are written that the user allows for good."""
     keep_alive_s: float = 15.0
     """Silence after which a sign of life is sent."""
     model_name: str = "chatglm3-6b"
@@ -118,9 +117,7 @@ class Runtime:
         self.model_created = int(time.time())
         self.model_size = 0
         """Bytes."""
-        self.refusals: deque[str] = deque(maxlen=MOST_REFUSALS)
-        """Sentences about programs and pages that were turned away, for the window; taken from the left."""
-        self._refused: set[str] = set()
+        self.strangers = Strangers(config.allow_origins, config.allow_hosts, config.settings_file)
         self.closing = False
         self.helpers = ThreadPoolExecutor(2, "helper")
         """Encodes long texts beside the event loop."""
@@ -218,12 +215,6 @@ class Runtime:
         if self.tokenizer is None or snapshot.phase not in ("loading", "ready", "restarting"):
             raise unavailable("server.not_ready", "loading_model", phase=snapshot.phase)
         return self.tokenizer
-
-    def note_refusal(self, who: str, sentence: str) -> None:
-        """Have the window say once that ``who`` was turned away: a browser hides our answer from its page."""
-        if who not in self._refused and len(self._refused) < MOST_REFUSALS:
-            self._refused.add(who)
-            self.refusals.append(sentence)
 
     def submit(self, ids: list[int], max_new: int, sampling: Sampling, request_id: str, keep: bool = True) -> Job:
         """Put a generation into the queue; ApiError 503 when the queue is full.

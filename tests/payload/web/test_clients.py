@@ -41,7 +41,7 @@ def test_addresses_have_the_real_port_and_are_copied_exactly(chat: ChatPage, cli
 
 def test_what_keeps_a_program_from_connecting_is_said(chat: ChatPage) -> None:
     open_tab(chat, "NextChat")
-    expect(chat.page.get_by_role("tabpanel")).to_contain_text("allowed_origins")
+    expect(chat.page.get_by_role("tabpanel")).to_contain_text("在弹出的卡片上允许它")
     for words in ("http://", "不要用 localhost", "代理软件"):
         expect(chat.page.get_by_role("dialog")).to_contain_text(words)
 

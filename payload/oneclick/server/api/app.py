@@ -9,10 +9,13 @@ Described for people in docs/api.md, for machines by openapi.py. Besides OpenAI'
                       "engine": {"version", "features", "level", "chunked", "load_s"} | null,
                       "context": {"total", "prompt", "default_answer"} (tokens), "worker": {"pid", "exits"},
                       "queue": {"running", "waiting", "limit"}}   phases: oneclick/status.py
+                     with the page's token also "strangers": [{"kind": "origin" | "host", "name"}] that await an answer
     GET  /metrics    Prometheus text          GET /openapi.json    the interface, described
     POST /oneclick/download    {"action": "start" | "pause", "model": "q4_0"} -> 202 {"phase": ...}; needs the header
                      X-OneClick-Token with the token of the page's <meta name="oneclick-token">
     /oneclick/chats  the page's conversations, for the page alone: server/chats/desk.py
+    POST /oneclick/strangers   {"kind", "name", "answer": "once" | "always" | "no"} -> {"message": {"zh", "en"} | null};
+                     the same header, from this PC under a loopback name
     GET  /           the chat page, and its files at the paths they have below web/
 """
 
@@ -23,8 +26,8 @@ import secrets
 from pathlib import Path
 from typing import Any, Awaitable, Callable, MutableMapping
 
-from oneclick.messages import both, current_language
-from oneclick.server.api import ollama, refusals
+from oneclick.messages import both
+from oneclick.server.api import ollama, refusals, strangers
 from oneclick.server.api.models import list_models, one_model
 from oneclick.server.api.openai import chat_completions, completions, detokenize, tokenize
 from oneclick.server.api.openapi import document
@@ -73,7 +76,6 @@ class Gate:
         self._app = app
         self._runtime = runtime
         self._files = files
-        self._hosts: frozenset[str] = frozenset(name.lower() for name in runtime.config.allow_hosts)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -88,9 +90,9 @@ class Gate:
                 message["headers"] = [*message.get("headers", []), *extra]
             await send(message)
 
-        config = self._runtime.config
+        known = self._runtime.strangers
         try:
-            gate.check_head(scope, headers, self._hosts, config.allow_origins)
+            gate.check_head(scope, headers, known.hosts, known.origins)
             origin = headers.get("origin")
             scope["path"] = canonical_path(scope["path"])
             if origin and scope["path"] not in self._files:  # nobody else's page reads ours, which may hold the token
@@ -103,9 +105,7 @@ class Gate:
             self._check_key(scope, headers)
         except ApiError as error:
             log.info("%s: %d %s", request_id, error.status, error.code)
-            if error.code in ("origin_not_allowed", "host_not_allowed"):
-                who = "".join(headers.get("origin", headers.get("host", [])))[:200]
-                self._runtime.note_refusal(who, both(error.key, **error.values)[0 if current_language() == "zh" else 1])
+            known.turned_away(error)
             await error_response(error, scope["path"])(scope, receive, send_with_extra)
             return
         await self._app(scope, receive, send_with_extra)
@@ -143,6 +143,7 @@ def create_app(runtime: Runtime) -> Gate:
         ("/api/generate", ollama.generate),
         ("/api/show", ollama.show),
         ("/oneclick/download", _download),
+        ("/oneclick/strangers", strangers.decide),
     ):
         router.add(path, _posted(runtime, answer_post), ["POST"])
     for path, answer_get in (
@@ -194,7 +195,7 @@ def _chats(runtime: Runtime) -> Handler:
 
 def _asset(runtime: Runtime, file: Path) -> Handler:
     async def endpoint(request: Request) -> Any:
-        may_have_token = not runtime.config.api_key and request.client_host in (None, "127.0.0.1", "::1")
+        may_have_token = not runtime.config.api_key and gate.is_own_page(request.scope, gate.headers_of(request.scope))
         content, media_type, tag = assets.read(file, runtime.token if may_have_token else None)
         headers = {**assets.SECURITY_HEADERS, "etag": tag}
         if request.headers.get("if-none-match") == tag:
@@ -237,6 +238,7 @@ def _status(runtime: Runtime, request: Request) -> Response:
             "port": runtime.port,
             "version": runtime.config.version,
             **runtime.figures(),
+            **strangers.waiting(runtime, request),
         }
     )
 

@@ -39,12 +39,6 @@ class Request:
         for name, value in scope["headers"]:
             self.headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
 
-    @property
-    def client_host(self) -> str | None:
-        """Address of the client, None where the server does not know it."""
-        client = self.scope.get("client")
-        return str(client[0]) if client else None
-
     async def stream(self) -> AsyncIterator[bytes]:
         """Yield the parts of the body. Raises ClientDisconnect when the client goes away before its end."""
         more = True

@@ -1,8 +1,9 @@
 """Answer the browser in the second before the HTTP server is imported, and hand it every other connection unread.
 
-Answered here: a plain ``GET`` of one of the page's own files, by the same rules as later (``server.gate``). All else,
-API requests, half a request, an idle connection of a browser, stays in its socket: requests are only peeked at until
-it is clear that they can be answered. So nothing is lost and nobody is refused for having come early.
+Answered here: a plain ``GET`` of one of the page's own files under a loopback name, by the same rules as later
+(``server.gate``). All else, other names of this PC, API requests, half a request, an idle connection of a browser,
+stays in its socket: requests are only peeked at until it is clear that they can be answered. So nothing is lost and
+nobody is refused for having come early.
 """
 
 from __future__ import annotations
@@ -37,20 +38,17 @@ class FirstPage:
         listeners: Sequence[socket.socket],
         token: str,
         run: str,
-        hosts: Sequence[str] = (),
         *,
         keep_token: bool = False,
     ) -> None:
-        """``token`` and ``run`` as the server will tell them; ``hosts``: names of this PC besides the loopback ones.
+        """``token`` and ``run`` as the server will tell them.
 
         ``keep_token``: whether the page is served without it, as where an API key is asked for.
         """
         self._keep_token = keep_token
         self._listeners = list(listeners)
         self.token = token
-        self.hosts = tuple(hosts)
         self._run = run
-        self._names = frozenset(name.lower() for name in hosts)
         self._files: dict[str, Path] = {"/": assets.WEB_FOLDER / "index.html"}
         self._all_files_known = False
         self._waiting: list[socket.socket] = []
@@ -137,7 +135,7 @@ class FirstPage:
         if LEFT_TO_THE_SERVER & headers.keys():
             return None
         try:
-            gate.check_head({"http_version": "1.1"}, headers, self._names, ())
+            gate.check_head({"http_version": "1.1"}, headers, frozenset(), ())
         except ApiError:
             return None
         return self._file(parts[1].decode("latin-1").partition("?")[0])

@@ -12,10 +12,13 @@ import re
 from typing import Any, Iterable, MutableMapping
 
 from oneclick.server.api_errors import ApiError
+from oneclick.server.strangers import HOST, ORIGIN, can_be_asked
 
 Scope = MutableMapping[str, Any]
 
 MAX_BODY_BYTES = 8 << 20
+LONGEST_SHOWN = 200
+"""Characters of a name that a refusal repeats."""
 LOOPBACK_NAMES = frozenset(("127.0.0.1", "localhost", "[::1]"))
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:@/\\\[\]\s]+)(?::([0-9]{1,5}))?")
 _LOCAL_ORIGIN = re.compile(
@@ -109,19 +112,42 @@ def same_secret(given: str | None, wanted: str) -> bool:
     return given is not None and hmac.compare_digest(given.encode("latin-1", "replace"), wanted.encode("utf-8"))
 
 
+def is_own_page(scope: Scope, headers: dict[str, list[str]]) -> bool:
+    """True where the chat page on this PC itself may be asking, which alone is given the token and may use it.
+
+    A name that points here, also one the user allowed, may be a website's: its pages must never get so far.
+    """
+    client, named = scope.get("client"), headers.get("host", [])
+    if client is None or client[0] not in ("127.0.0.1", "::1"):
+        return False
+    match = _HOST.fullmatch(named[0]) if len(named) == 1 else None
+    if match is None or match.group(1).lower() not in LOOPBACK_NAMES:
+        return False
+    return headers.get("origin", [f"http://{named[0].lower()}"]) == [f"http://{named[0].lower()}"]
+
+
 def check_head(scope: Scope, headers: dict[str, list[str]], hosts: frozenset[str], origins: Iterable[str]) -> None:
     """Raise ApiError 403 or 413 for a request that must not reach a handler."""
     named = headers.get("host", [])
     if not host_allowed(named, hosts | {own_address(scope)} - {""}, scope["http_version"]):
-        raise ApiError(403, "server.host", code="host_not_allowed", kind="permission_error")
+        shown = _name_of_host(named)
+        key = "server.host" if can_be_asked(HOST, shown) else "server.host_unknown"
+        raise ApiError(403, key, code="host_not_allowed", kind="permission_error", host=shown)
     found = headers.get("origin", [])
     own_page = [f"http://{named[0].lower()}"] if named else []  # what a phone opened is our own page
     if len(found) > 1 or (found and found[0].lower() not in own_page and not origin_allowed(found[0], origins)):
-        shown = found[0][:200] if len(found) == 1 else ""
-        raise ApiError(403, "server.origin", code="origin_not_allowed", kind="permission_error", origin=shown)
+        shown = found[0][:LONGEST_SHOWN] if len(found) == 1 else ""
+        key = "server.origin" if can_be_asked(ORIGIN, shown) else "server.origin_unknown"
+        raise ApiError(403, key, code="origin_not_allowed", kind="permission_error", origin=shown)
     length = headers.get("content-length", ["0"])[0]
     if not length.isdigit() or int(length) > MAX_BODY_BYTES:
         raise too_large()
+
+
+def _name_of_host(named: list[str]) -> str:
+    """Return the name in a Host header, as it was sent, without the port that may follow it."""
+    match = _HOST.fullmatch(named[0]) if len(named) == 1 else None
+    return (match.group(1) if match else "".join(named))[:LONGEST_SHOWN]
 
 
 def too_large() -> ApiError:

@@ -29,6 +29,8 @@ function tokenOfAddress() {
   return found;
 }
 
+/** The run whose page was asked for a token that opens something. */
+let askedForToken;
 let token = document.querySelector('meta[name="oneclick-token"]')?.content || tokenOfAddress();
 
 /** The token stands for the API key in the page that this PC's program opened; elsewhere the user has to enter the key. */
@@ -87,7 +89,13 @@ async function askStatus(signal) {
     response = await ask();
   }
   if (!response.ok) throw await errorOf(response);
-  return response.json();
+  const status = await response.json();
+  const run = response.headers.get("X-OneClick-Run");
+  if (status.strangers || run === askedForToken) return status;
+  // The program was started anew under this page, or tells it nothing: see once which.
+  askedForToken = run;
+  await refreshToken();
+  return (await ask()).json();
 }
 
 /** The token changes with every start of the server: take the new one from a fresh copy of this page. */
@@ -118,6 +126,11 @@ async function askPrivately(path, method, body) {
 /** Start or pause the download of the model `model` (null: the default one). */
 export async function controlDownload(action, model) {
   await askPrivately("/oneclick/download", "POST", JSON.stringify(model ? { action, model } : { action }));
+}
+
+/** Say "once", "always" or "no" to one that was turned away; return words about what failed beside it, or null. */
+export async function answerStranger(kind, name, answer) {
+  return (await askPrivately("/oneclick/strangers", "POST", JSON.stringify({ kind, name, answer }))).message;
 }
 
 /** Ask for the conversations in the program's folder; documented at the top of server/chats/desk.py. */

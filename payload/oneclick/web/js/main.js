@@ -14,6 +14,7 @@ import { openSettings } from "./settings-dialog.js";
 import { focusSearch, newConversation, startSidebar } from "./sidebar.js";
 import { startStateView } from "./state-view.js";
 import { whyNotInFolder } from "./store.js";
+import { startStrangers } from "./strangers.js";
 import { startThread } from "./thread.js";
 import { within } from "./time.js";
 import { toast } from "./toasts.js";
@@ -68,6 +69,7 @@ async function start() {
   startSidebar();
   startComposer();
   startStateView();
+  startStrangers();
   on("opened", () => { showHeader(); keepAddress(); });
   for (const event of ["conversations", "role", "roles", "language"]) on(event, () => chat.current && showHeader());
   on("messages", keepAddress);

@@ -131,6 +131,30 @@ def test_a_client_that_does_not_go_on_is_let_go(live: Live, text: bytes) -> None
     assert live.answers()
 
 
+@pytest.mark.parametrize(
+    "before", [b"", b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"], ids=["at once", "after a request"]
+)
+@pytest.mark.usefixtures("quick_looks")
+def test_a_head_that_never_ends_is_let_go_however_busily_it_comes(live: Live, before: bytes) -> None:
+    """A byte now and then keeps every idle limit waiting; a whole head has a limit of its own."""
+    with live.connect() as connection:
+        connection.sendall(before + b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        connection.settimeout(0.01)
+        give_up = time.monotonic() + 20
+        while time.monotonic() < give_up:
+            try:
+                connection.sendall(b"X-D: 1\r\n")
+                if not connection.recv(65536):
+                    break
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+        else:
+            pytest.fail("it is still listened to")
+    assert live.answers()
+
+
 @pytest.mark.usefixtures("quick_looks")
 def test_a_client_that_reads_nothing_is_let_go(live: Live) -> None:
     ask = b"GET /js/words-zh.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
