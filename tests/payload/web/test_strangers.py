@@ -10,6 +10,7 @@ import requests
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from oneclick.folder import CHATS
 from oneclick.server.runtime import ServerConfig
 from oneclick.settings import read_settings
 from tests.payload.conftest import LiveServer, starting
@@ -32,7 +33,7 @@ NEW_BUTTONS = """new MutationObserver((changes) => {
 def server(tmp_path: Path) -> Iterator[LiveServer]:
     """The server alone, with a settings file that can be written."""
     with starting() as start:
-        server = start(None, config=ServerConfig(settings_file=tmp_path / "设置.toml"))
+        server = start(None, config=ServerConfig(settings_file=tmp_path / "设置.toml", chats=tmp_path / CHATS))
         server.runtime.status.set("checking")
         yield server
 
