@@ -52,12 +52,24 @@ def document(version: str) -> Schema:
                     ],
                 }
             },
+            "/oneclick/strangers": {"post": _strangers()},
         },
         "components": {
             "schemas": all_schemas(),
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "Only where one is set"}},
         },
         "security": [{}, {"key": []}],
+    }
+
+
+def _strangers() -> Schema:
+    """The page's answer about one that was turned away."""
+    asked = {"kind": {"enum": ["origin", "host"]}, "name": TEXT, "answer": {"enum": ["once", "always", "no"]}}
+    schema = {"type": "object", "properties": asked, "required": list(asked)}
+    return {
+        **_operation("answerStranger", "Say whether a stranger may come in (the page only)", {"type": "object"}),
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "parameters": [{"name": "X-OneClick-Token", "in": "header", "required": True, "schema": dict(TEXT)}],
     }
 
 
