@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bundle.archive.unpack import unpack_zip
-from bundle.engine.request import LEVELS, PACKAGE, EngineInfo, Fetch, StagedLevel, runtime_files
+from bundle.engine.request import LEVELS, PACKAGE, EngineInfo, Fetch, NeededFile, StagedLevel, dll_file
 from bundle.engine.wheel import WheelInfo, check_wheel
 from bundle.errors import BundleError, UsageError
 from bundle.windows.instruction_set import read_instruction_sets, smallest_level
@@ -27,8 +27,8 @@ def stage_engine(
     """Fill ``app/engine`` and ``licenses/engine`` of ``bundle_dir`` from ``wheels``, the best CPU level first.
 
     python_tag: ``cp310``. python_dir: the bundle's embeddable Python, whose DLLs the engine may use.
-    kind: ``compile``, ``release`` or ``file``, only written down. fetch is called only for DLLs of Microsoft's C++
-    runtime that a wheel imports and neither the bundle nor Windows has.
+    kind: ``compile``, ``release`` or ``file``, only written down. fetch is called only for DLLs (OpenBLAS, Microsoft's
+    C++ runtime) that a wheel imports and neither the bundle nor Windows has.
     Raises UsageError for a wheel that does not fit, BundleError for an engine that could not be loaded.
     """
     engine = bundle_dir / "app" / "engine"
@@ -109,38 +109,39 @@ def _check_levels(infos: Sequence[WheelInfo], levels: Sequence[StagedLevel]) -> 
 
 
 def add_missing_dlls(engine: Path, python_dir: Path, licences: Path, fetch: Fetch) -> list[str]:
-    """Add to ``engine``/shared what its binaries import and nobody has, from Microsoft's C++ runtime; names added."""
+    """Add to ``engine``/shared what its binaries import and nobody has, from ``dll_file``; names added."""
     shared = engine / "shared"
     present = {file.name.lower() for folder in (shared, python_dir) for file in folder.glob("*.dll")}
     queue = sorted([*engine.glob("*/*/*.pyd"), *shared.glob("*.dll")])
     added: list[str] = []
-    runtime: dict[str, Path] | None = None
+    unpacked: dict[str, dict[str, Path]] = {}
     with tempfile.TemporaryDirectory(dir=engine, prefix="making-", ignore_cleanup_errors=True) as scratch:
         while queue:
             binary = queue.pop()
             for name in read_imports(binary):
                 if name in present or is_windows_dll(name):
                     continue
-                runtime = _unpack_runtime(Path(scratch), licences, fetch) if runtime is None else runtime
-                if name not in runtime:
+                needed = dll_file(name)
+                if needed.name not in unpacked:
+                    unpacked[needed.name] = _unpack_dlls(needed, Path(scratch) / needed.project, licences, fetch)
+                dll = unpacked[needed.name].get(name)
+                if dll is None:
                     raise BundleError(
                         f"{binary.name} cannot be loaded from this bundle",
                         why=f"it imports {name}, which neither the bundle, nor Windows, nor Microsoft's runtime has",
                         do="use another wheel, or compile the engine (--wheel compile)",
                     )
-                shutil.copyfile(runtime[name], shared / runtime[name].name)
+                shutil.copyfile(dll, shared / dll.name)
                 present.add(name)
                 added.append(name)
-                queue.append(shared / runtime[name].name)
+                queue.append(shared / dll.name)
     return added
 
 
-def _unpack_runtime(scratch: Path, licences: Path, fetch: Fetch) -> dict[str, Path]:
-    """DLLs of Microsoft's C++ runtime (lower-case name -> file), and its licence into ``licences``."""
-    (needed,) = runtime_files()
-    unpacked = scratch / "runtime"
-    unpack_zip(fetch(needed.name), unpacked, select=lambda name: not name.endswith(".pyd"))
+def _unpack_dlls(needed: NeededFile, unpacked: Path, licences: Path, fetch: Fetch) -> dict[str, Path]:
+    """DLLs of the wheel ``needed`` (lower-case name -> file), and its licence into ``licences``."""
+    unpack_zip(fetch(needed.name), unpacked, select=lambda name: not name.endswith((".pyd", ".lib")))
     licences.mkdir(parents=True, exist_ok=True)
-    for licence in unpacked.glob("*.dist-info/LICENSE"):
-        shutil.copyfile(licence, licences / "msvc-runtime-LICENSE.txt")
+    for licence in unpacked.glob("*.dist-info/**/LICENSE*"):
+        shutil.copyfile(licence, licences / f"{needed.licence or needed.project}-LICENSE.txt")
     return {dll.name.lower(): dll for dll in sorted(unpacked.rglob("*.dll"))}

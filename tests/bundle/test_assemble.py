@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bundle import assemble
 from bundle.assemble import get_engine
+from bundle.engine.compile import pinned
 from bundle.errors import BundleError, SourceError
 from bundle.log import Log
 from bundle.plan import Plan, resolve_plan
@@ -29,7 +29,7 @@ def broken(*_: object, **__: object) -> list[Path]:
 def test_our_own_build_is_the_default_whoever_has_a_release(
     plan: Plan, make_sources: MakeSources, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(assemble, "build_engine", lambda *_, **__: [Path("ours.whl")])
+    monkeypatch.setattr(pinned, "build_engine", lambda *_, **__: [Path("ours.whl")])
     sources = make_sources(pin(RELEASE), needs={"release@3.10": (RELEASE,)}, world=("http://127.0.0.1:9/",))
     assert get_engine(plan, tmp_path, sources, Log(stream=io.StringIO())) == ([Path("ours.whl")], "compile")
 
@@ -37,7 +37,7 @@ def test_our_own_build_is_the_default_whoever_has_a_release(
 def test_without_a_compiler_the_release_is_taken_and_said_to_be_less(
     plan: Plan, make_sources: MakeSources, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(assemble, "build_engine", broken)
+    monkeypatch.setattr(pinned, "build_engine", broken)
     told = io.StringIO()
     sources = make_sources(pin(RELEASE), needs={"release@3.10": (RELEASE,)})
     monkeypatch.setattr(sources, "fetch_any", lambda need: (pin(RELEASE), tmp_path / RELEASE))
@@ -49,7 +49,7 @@ def test_without_a_compiler_the_release_is_taken_and_said_to_be_less(
 def test_without_either_both_reasons_are_told(
     plan: Plan, make_sources: MakeSources, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(assemble, "build_engine", broken)
+    monkeypatch.setattr(pinned, "build_engine", broken)
     sources = make_sources(pin(RELEASE), needs={"release@3.10": (RELEASE,)}, world=("http://127.0.0.1:9/",))
     with pytest.raises(SourceError, match=r"the moon is full.*; the precompiled one: "):
         get_engine(plan, tmp_path, sources, Log(stream=io.StringIO()))
