@@ -103,8 +103,8 @@ def _require_pinned(wheel: Path, wanted: EngineWheel) -> None:
             why=f"{wheel} has sha256 {got}, the lock {wanted.sha256}; they begin to differ in "
             f"{first_difference(wheel, wanted.parts)}; made by {', '.join(tool_versions())} on {sys.platform} from the "
             "same source, patches and flags",
-            do="run build.py clean and build again; if it repeats, this machine compiles differently: tell the maintainers, "
-            "or pin what it makes with python build.py lock --engine",
+            do="run build.py clean and build again; if it repeats, this machine compiles differently: tell the "
+            "maintainers, or pin what it makes with python build.py lock --engine",
         )
 
 
