@@ -17,10 +17,10 @@ from bundle.contents.licences import collect_licenses
 from bundle.contents.manifest import write_manifest
 from bundle.contents.sbom import write_sbom
 from bundle.disk import DISK_TROUBLE, disk_named, scratch_folder
-from bundle.engine.compile.pinned import our_engine, wanted_files
+from bundle.engine.compile.pinned import EngineDiffers, our_engine, wanted_files
 from bundle.engine.request import LEVELS, EngineInfo
 from bundle.engine.stage import stage_engine
-from bundle.errors import BundleError, DigestMismatch, SourceError, UsageError
+from bundle.errors import BundleError, SourceError, UsageError
 from bundle.fetch.sources import Sources
 from bundle.log import Log
 from bundle.paths import DOORS, HELP_FILE, SETTINGS_FILE
@@ -150,7 +150,7 @@ def get_engine(plan: Plan, tree: Path, sources: Sources, log: Log) -> tuple[list
     request = engine_request(plan.recipe, plan.python, dll)
     try:
         return our_engine(request, plan.lock, sources, log, mirrors=plan.wheel == "auto"), "compile"
-    except DigestMismatch:
+    except EngineDiffers:
         raise
     except BundleError as error:
         if plan.wheel == "compile":

@@ -20,11 +20,15 @@ from bundle.recipe.lock import EnginePin, EngineWheel, Lock, PinnedFile
 from oneclick.update.integrity import file_sha256
 
 
+class EngineDiffers(DigestMismatch):
+    """A compile that gives other bytes than the lock pins for the same source."""
+
+
 def our_engine(request: EngineRequest, lock: Lock, sources: Sources, log: Log, *, mirrors: bool = True) -> list[Path]:
     """Return the wheels of ``request``, one per CPU level in its order, with the digests that ``lock`` demands.
 
     mirrors: whether the mirrors of engines are asked before anything is compiled. Where the lock pins nothing for this
-    source, the engine is compiled and no digest is demanded. Raises DigestMismatch for a compile that gives other
+    source, the engine is compiled and no digest is demanded. Raises EngineDiffers for a compile that gives other
     bytes, SourceError with every reason where the engine can neither be fetched nor compiled.
     """
     inputs = input_digest(request, lock.digests)
@@ -95,10 +99,10 @@ def _from_mirrors(pin: EnginePin, sources: Sources, log: Log) -> tuple[list[Path
 
 
 def _require_pinned(wheel: Path, wanted: EngineWheel) -> None:
-    """Raise DigestMismatch, with all that helps to find the reason, where ``wheel`` is not the one that is pinned."""
+    """Raise EngineDiffers, with all that helps to find the reason, where ``wheel`` is not the one that is pinned."""
     got = file_sha256(wheel)
     if got != wanted.sha256:
-        raise DigestMismatch(
+        raise EngineDiffers(
             "the engine that was compiled here is not the one the lock pins",
             why=f"{wheel} has sha256 {got}, the lock {wanted.sha256}; they begin to differ in "
             f"{first_difference(wheel, wanted.parts)}; made by {', '.join(tool_versions())} on {sys.platform} from the "
