@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import sys
 import tarfile
 import zipfile
@@ -10,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from bundle.engine.compile import headers
+from bundle.engine.compile import headers, zig
 from bundle.engine.compile.build import build_engine
 from bundle.engine.compile.import_library import read_exports
 from bundle.engine.compile.source_patches import FOLDER, apply_patch, patch_files, read_patch
-from bundle.engine.compile.tools import install_tools
+from bundle.engine.compile.tools import Tools, install_tools
 from bundle.engine.compile.zig import CompileFailed
-from bundle.engine.request import SDISTS, EngineRequest, header_file, required_files
+from bundle.engine.request import LEVELS, SDISTS, EngineRequest, header_file, required_files
 from bundle.errors import BundleError, SourceError, UsageError
 from bundle.fetch.cache import default_cache_dir
 from tests.support.tiny_pe import tiny_dll
@@ -127,6 +128,17 @@ def test_a_file_that_is_no_dll_cannot_be_linked_against(tmp_path: Path) -> None:
     (tmp_path / "python310.dll").write_bytes(tiny_dll())
     with pytest.raises(UsageError, match="not a DLL"):
         read_exports(tmp_path / "python310.dll")
+
+
+def test_a_cache_in_a_folder_with_spaces_stays_one_word_for_the_compiler(tmp_path: Path) -> None:
+    root, tools = tmp_path / "Li Hua" / "making", tmp_path / "Li Hua" / "tools" / "zig"
+    tree = zig.BuildTree(root=root, source=root, include=root, python_lib=root, openblas=None)
+    found = Tools(zig=tools, cmake=tools, ninja=tools)
+    variables = zig._cmake_variables(LEVELS["avx2"], tree, found, root / "zig.cmake", ".pyd")
+    for name in ("CMAKE_C_FLAGS", "CMAKE_CXX_FLAGS"):
+        words = shlex.split(variables[name])
+        assert f"-ffile-prefix-map={root.as_posix()}=." in words
+        assert f"-ffile-prefix-map={tools.parent.as_posix()}=zig" in words
 
 
 def test_a_failing_compiler_is_quoted_and_leaves_no_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
