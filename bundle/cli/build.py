@@ -89,5 +89,4 @@ def wheel(recipe_name: str, python: str | None, wheel: str, cache: Path | None, 
 @click.option("--cache", type=click.Path(path_type=Path, file_okay=False), help="Cache folder to empty.")
 def clean(cache: Path | None) -> None:
     """Delete downloads and compiled engines from the cache."""
-
     click.echo(f"freed {human_bytes(Cache(cache or default_cache_dir()).clean())}")

@@ -25,7 +25,6 @@ from bundle.log import Log
 )
 def smoke(archive: Path, model: Path | None, windows_build: int) -> None:
     """Extract an archive into an awkward folder, double-click it, chat, and stop it."""
-
     log = Log()
     with log.step("Double-click the finished archive"):
         report = smoke_test(archive, log, model=model, windows_build=windows_build)
@@ -39,7 +38,6 @@ def smoke(archive: Path, model: Path | None, windows_build: int) -> None:
 @source_options
 def verify(archive: Path, as_json: bool, rebuild: bool, cache: Path | None, mirrors: str, offline: bool) -> int:
     """Compare an archive (or its volumes) with its own manifest, without unpacking it to disk."""
-
     log = Log()
     with log.bar("verify", None) as bar:
         report = verify_archive(archive, progress=bar.at)
@@ -72,7 +70,6 @@ def _rebuild(archive: Path, log: Log, cache: Path | None, mirrors: str, offline:
 @click.option("--json", "as_json", is_flag=True, help="Print the report for programs.")
 def diff(before: Path, after: Path, as_json: bool) -> None:
     """Say what changed between two archives, by part and by file."""
-
     report = diff_archives(before, after)
     click.echo(json.dumps(report.to_json(), indent=1) if as_json else "\n".join(report.lines()))
 
@@ -82,6 +79,5 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the report for programs.")
 def size(archive: Path, as_json: bool) -> None:
     """Say what weighs how much in an archive or a staged folder."""
-
     report = size_report(archive)
     click.echo(json.dumps(report.to_json(), indent=1) if as_json else "\n".join(report.lines()))

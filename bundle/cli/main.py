@@ -5,15 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 import click
 
 from bundle.cli.options import INTERRUPTED
 from bundle.errors import BundleError
-
-if TYPE_CHECKING:
-    pass
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -78,5 +78,4 @@ def quantize(
 @click.option("--tensors", is_flag=True, help="List every tensor.")
 def inspect(model: Path, no_digest: bool, tensors: bool) -> None:
     """Print what a model file holds, which engines load it, and the memory it needs."""
-
     click.echo(inspect_model(model, digest=not no_digest, log=Log()).text(tensors=tensors))

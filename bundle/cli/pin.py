@@ -30,7 +30,6 @@ from bundle.recipe.recipe import read_recipe
 )
 def lock(recipe_name: str, check: bool, model: Path | None, engine: bool) -> int:
     """Refresh the pins of a recipe, or check them (exit 4 when one is wrong)."""
-
     recipe = read_recipe(recipe_name)
     if model is not None:
         log = Log()

@@ -58,7 +58,6 @@ def publish(
     A FOLDER that was made so before is uploaded as it is. Tokens come from the environment: GITHUB_TOKEN or GH_TOKEN,
     HF_TOKEN, MODELSCOPE_API_TOKEN, WEBDAV_USER with WEBDAV_PASSWORD.
     """
-
     recipe = read_recipe(recipe_name)
     log = Log()
     named = [read_target(place) for place in places]
@@ -111,7 +110,6 @@ def _say_how_to_take_wheels(folder: Path, address: str, recipe: Recipe) -> None:
 @key_option
 def patch(old: Path, new: Path, output: Path, key: Path | None) -> None:
     """Make the small archive with which users turn OLD into NEW (publish it with --patch)."""
-
     log = Log()
     with log.step("Make the patch"):
         made = make_patch(old, new, output, signer_of(key))
@@ -139,7 +137,6 @@ def matrix(
     no_smoke: bool,
 ) -> int:
     """List or build all bundles of a release: recipes x Pythons x engines x models."""
-
     if only_list == bool(share):
         raise click.UsageError("give either --list or --run N/M")
     entries = read_matrix(matrix_file or MATRIX)

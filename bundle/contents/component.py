@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 
 from bundle.archive.foreign import BadArchive, read_zip
-from bundle.errors import UsageError
 
 KINDS = ("python", "package", "engine", "library", "runtime", "web", "model", "payload")
 
@@ -163,14 +162,3 @@ def is_licence_name(name: str) -> bool:
     """Whether a file called ``name`` holds a licence, by the names people use."""
     stem = posixpath.basename(name).lower()
     return stem.startswith(("license", "licence", "copying", "notice", "copyright", "authors", "unlicense"))
-
-
-def licence_texts_in(folder: Path) -> dict[str, bytes]:
-    """Licence files lying directly in ``folder`` (an unpacked sdist, a vendored library), by name.
-
-    Raises UsageError when there is none.
-    """
-    texts = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if is_licence_name(path.name)}
-    if not texts:
-        raise UsageError(f"{folder.name} holds no licence", why="a bundle ships every licence text", do="find it")
-    return texts

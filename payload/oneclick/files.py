@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Iterator, TypeVar
+from typing import Any, BinaryIO, Callable, Iterator, Mapping, TypeVar
 
 from oneclick.errors import OneClickError
 
@@ -15,7 +16,6 @@ Result = TypeVar("Result")
 
 PATIENCE_S = 10.0
 """How long another program may hold a file: a scan of a fresh program takes seconds."""
-
 
 SHARING = (32, 33)
 """ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION: another program has the file open.
@@ -47,9 +47,11 @@ def patiently(
         wait_s = min(2.0, wait_s * 2)
 
 
-def move(source: Path, target: Path) -> None:
+def move(
+    source: Path, target: Path, patience_s: float = PATIENCE_S, sleep: Callable[[float], None] = time.sleep
+) -> None:
     """Give ``source`` the name ``target``, in place of a file of that name, as ``patiently`` as a scanner asks for."""
-    patiently(lambda: source.replace(target))
+    patiently(lambda: source.replace(target), patience_s, sleep)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -63,6 +65,22 @@ def write_whole(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     move(partial, path)
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Return the JSON object in ``path``, an empty one where that cannot be read."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def write_facts(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write a JSON object that is only convenient to have: a folder that cannot be written forgets it."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(facts, ensure_ascii=False, indent=1).encode())
 
 
 def flush(path: Path) -> None:

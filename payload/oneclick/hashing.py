@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable
+from typing import Callable
 
 from oneclick.errors import OneClickError
-from oneclick.files import open_to_read, reading, write_whole
+from oneclick.files import open_to_read, read_facts, reading, write_facts
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in total."""
@@ -49,7 +47,7 @@ class DigestMemory:
 
     def recall(self, file: Path) -> str | None:
         """Return the digest ``file`` had when it was last hashed, None when it is another file by now."""
-        entry = self._read().get(file.name)
+        entry = read_facts(self._path).get(file.name)
         state = file.stat()
         if isinstance(entry, list) and entry[:2] == [state.st_size, state.st_mtime_ns] and len(entry) == 3:
             return str(entry[2])
@@ -58,17 +56,7 @@ class DigestMemory:
     def remember(self, file: Path, sha256: str) -> None:
         """Keep ``sha256`` for ``file``; a folder that cannot be written only costs the next start some seconds."""
         state = file.stat()
-        entries = {**self._read(), file.name: [state.st_size, state.st_mtime_ns, sha256]}
-        with suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self._path, json.dumps(entries, indent=1).encode())
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            entries = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return entries if isinstance(entries, dict) else {}
+        write_facts(self._path, {**read_facts(self._path), file.name: [state.st_size, state.st_mtime_ns, sha256]})
 
 
 def digest_of(

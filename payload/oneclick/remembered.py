@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from oneclick.files import write_whole
+from oneclick.files import read_facts, write_facts
 
 
 class Remembered:
@@ -15,7 +13,7 @@ class Remembered:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._data = self._read()
+        self._data = read_facts(file)
 
     def get(self, section: str, key: str) -> Any | None:
         """Return what was remembered of ``key`` in ``section``, None where nothing was."""
@@ -26,13 +24,4 @@ class Remembered:
         """Remember ``value``; a folder that cannot be written forgets it at the end of this run."""
         kept = self._data.get(section)
         self._data[section] = {**(kept if isinstance(kept, dict) else {}), key: value}
-        with suppress(OSError):
-            self._file.parent.mkdir(exist_ok=True)
-            write_whole(self._file, json.dumps(self._data, ensure_ascii=False, indent=1).encode())
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            data = json.loads(self._file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return data if isinstance(data, dict) else {}
+        write_facts(self._file, self._data)

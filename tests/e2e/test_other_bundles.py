@@ -17,14 +17,14 @@ pytestmark = [pytest.mark.wine, pytest.mark.timeout(3600)]  # a cold cache compi
 # A token at a time, so that each computation needs a few bytes more than the one before; then all of them at once.
 GROW = """
 import sys
-from oneclick.engine.engine import Engine, Sampling, import_engine
+from oneclick.engine.engine import Engine, import_engine
 
 engine = Engine(import_engine(sys.argv[1], sys.argv[2:]), "tiny.bin", 1)
 ids = [5]
 for step in range(400):
-    engine.next_token(ids, len(ids) - 1, Sampling())
+    engine.evaluate(ids, len(ids) - 1)
     ids.append(5 + step % 90)
-engine.next_token(ids, 0, Sampling())
+engine.evaluate(ids, 0)
 print("survived")
 """
 

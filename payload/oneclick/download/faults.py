@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oneclick.download.errors import Attempt
-
-if TYPE_CHECKING:
-    pass
-
 
 LESSON = 0
 """Something to know about the source, not a failure."""

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Callable
 
 from oneclick.download.errors import AnotherInstance, CannotRename, NotWritable
 from oneclick.download.files import RemoteFile
-from oneclick.files import move, patiently
+from oneclick.files import move
 
 FORMAT = 1
 LOCK_OFFSET = 0x7FFF0000
@@ -253,7 +253,7 @@ def replace_patiently(path: Path, target: Path, patience_s: float, sleep: Callab
     Raises CannotRename after ``patience_s``; the file keeps its old name then.
     """
     try:
-        patiently(lambda: path.replace(target), patience_s, sleep)
+        move(path, target, patience_s, sleep)
     except PermissionError as error:
         raise CannotRename(path, target, error.strerror or str(error)) from error
 

@@ -9,26 +9,15 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Sequence
 
+from oneclick.engine.sampling import FEATURE, Draw, Drawn, LogProb, Sampler, Sampling
 from oneclick.errors import OneClickError
 
 FIXED_SCRATCH_TOKENS = 2048
 """Longest prompt one call may evaluate in 0.3.x: its scratch memory has a fixed size "for 2k context"
 (``SCRATCH_SIZE`` in chatglm.h); beyond it the process dies in ggml."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen. ``greedy`` ignores the other fields."""
-
-    greedy: bool = True
-    temperature: float = 0.95
-    top_p: float = 0.7
-    top_k: int = 0
-    repetition_penalty: float = 1.0
 
 
 class Engine:
@@ -39,50 +28,68 @@ class Engine:
 
         ``module`` is chatglm_cpp; ``threads`` 0 lets the engine choose. Raises RuntimeError as the engine does.
         """
-        native = module._C
+        native = self._native = module._C
         # The native class, not chatglm_cpp.Pipeline: that one would try to convert a Hugging Face model (and import
         # torch) when it cannot find the file. From 0.4.0 on it takes the context length too; -1 means the model's own.
         extra = (-1,) if "max_length" in (native.Pipeline.__init__.__doc__ or "") else ()
         self._pipeline = native.Pipeline(name, *extra)
         self._model = self._pipeline.model
-        self._config_class = native.GenerationConfig
         self._threads = threads
         # 0.4.2 put the image of GLM-4V between the ids and the configuration.
         self._image = (None,) if "image" in (self._model.generate_next_token.__doc__ or "") else ()
-        self._configs: dict[Sampling, Any] = {}
         self.version: str = getattr(module, "__version__", "")
         self.features: frozenset[str] = frozenset(getattr(native, "oneclick_features", ()))
         self.max_length: int = self._model.config.max_length
         self.vocab_size: int = self._model.config.vocab_size
+        self._samples = FEATURE in self.features
         self.chunked = "chunked_prefill" in self.features
         """Several tokens may be evaluated after a kept prefix; otherwise only one (the causal mask is missing)."""
-        dynamic_memory = not hasattr(self._config_class(), "num_threads")  # 0.4.x dropped both together
+        dynamic_memory = not hasattr(native.GenerationConfig(), "num_threads")  # 0.4.x dropped both together
         self.single_call_tokens = self.max_length if dynamic_memory else min(self.max_length, FIXED_SCRATCH_TOKENS)
         """Largest number of tokens one call may evaluate."""
 
-    def next_token(self, ids: Sequence[int], n_past: int, sampling: Sampling) -> int:
-        """Evaluate ``ids[n_past:]`` on top of the KV cache's first ``n_past`` positions and return the next token's id.
+    def evaluate(self, ids: Sequence[int], n_past: int) -> None:
+        """Evaluate ``ids[n_past:]`` on top of the KV cache's first ``n_past`` positions.
 
         Raises RuntimeError where the engine finds NaN in its logits.
         """
-        token: int = self._model.generate_next_token(ids, *self._image, self._config(sampling), n_past, len(ids))
+        if self._samples:
+            self._model.evaluate(ids, self._threads, n_past, len(ids))
+        else:
+            self._next_token(ids, n_past, self._config(Sampling()))
+
+    def log_probs(self, token: int, most: int) -> tuple[float, list[LogProb]]:
+        """Return what the last evaluation makes of ``token`` as the next one, and of the ``most`` likeliest."""
+        ((_, log_prob),), likeliest = self._model.log_probs([token], most)
+        return log_prob, likeliest
+
+    def drawing(self, sampling: Sampling, prompt_tokens: int) -> Draw:
+        """Return what evaluates and draws token after token of one answer; it raises RuntimeError as ``evaluate`` does.
+
+        Raises RuntimeError, too, for what this engine cannot do.
+        """
+        if self._samples:
+            return Sampler(self._native, self._model, self._threads, sampling, prompt_tokens).draw
+        lacking = sampling.beyond_release()
+        if lacking:
+            raise RuntimeError(f"this engine has no {', '.join(lacking)}")
+        config = self._config(sampling)
+        return lambda ids, n_past: Drawn(self._next_token(ids, n_past, config))
+
+    def _next_token(self, ids: Sequence[int], n_past: int, config: Any) -> int:
+        token: int = self._model.generate_next_token(ids, *self._image, config, n_past, len(ids))
         return token
 
     def _config(self, sampling: Sampling) -> Any:
-        config = self._configs.get(sampling)
-        if config is None:
-            config = self._config_class()
-            config.max_length = self.max_length
-            config.do_sample = not sampling.greedy
-            config.temperature = sampling.temperature
-            config.top_p = sampling.top_p
-            config.top_k = sampling.top_k
-            config.repetition_penalty = sampling.repetition_penalty
-            if hasattr(config, "num_threads"):
-                config.num_threads = self._threads
-            if len(self._configs) > 64:
-                self._configs.clear()
-            self._configs[sampling] = config
+        config = self._native.GenerationConfig()
+        config.max_length = self.max_length
+        config.do_sample = not sampling.greedy
+        config.temperature = sampling.temperature
+        config.top_p = sampling.top_p
+        config.top_k = sampling.top_k
+        config.repetition_penalty = sampling.repetition_penalty
+        if hasattr(config, "num_threads"):
+            config.num_threads = self._threads
         return config
 
 
@@ -117,8 +124,3 @@ def loadable_name(name: str, features: Sequence[str]) -> str | bytes:
             return short.value
         raise OneClickError("server.model_name", name=name)
     return name
-
-
-def sampling_from(values: Mapping[str, Any]) -> Sampling:
-    """Return the Sampling of a ``generate`` message's fields."""
-    return Sampling(**{key: values[key] for key in Sampling.__dataclass_fields__ if key in values})

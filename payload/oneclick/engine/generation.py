@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Sequence
 
-from oneclick.engine.engine import Engine, Sampling
+from oneclick.engine.engine import Engine
+from oneclick.engine.sampling import Draw, Drawn, LogProb, Sampling
 from oneclick.engine.slots import Slots, Span, extend_links, plan_chunks, plan_single
 
 CHUNK_TARGET_S = 12.0
@@ -57,6 +58,8 @@ class Outcome:
     prompt_s: float = 0.0
     generated_tokens: int = 0
     generation_s: float = 0.0
+    prompt_scores: list[tuple[float, list[LogProb]]] = field(default_factory=list)
+    """Of each of the prompt's tokens but the first: its log probability and the likeliest there, if they were asked."""
 
     def as_fields(self) -> dict[str, Any]:
         return dict(self.__dict__)
@@ -78,7 +81,7 @@ class Generator:
         stop_tokens: frozenset[int],
         cancelled: Callable[[], bool],
         on_prompt: Callable[[int, int, int, float], None],
-        on_token: Callable[[int], None],
+        on_token: Callable[[Drawn], None],
     ) -> Outcome:
         """Evaluate ``ids`` and generate at most ``max_new`` tokens.
 
@@ -92,22 +95,35 @@ class Generator:
             self.slots.clear()
             raise
 
-    def plan(self, links: Sequence[bytes]) -> list[Span]:
-        """Return the engine calls that evaluate a prompt with these links."""
+    def plan(self, links: Sequence[bytes], last_alone: bool = False) -> list[Span]:
+        """Return the engine calls that evaluate a prompt with these links.
+
+        ``last_alone``: its last token in a call of its own, as it is when all others are kept from before.
+        """
         missing = self.slots.missing(links)
         engine, speed = self.engine, self.speed
         if engine.chunked:
-            return plan_chunks(missing, speed.chunk(engine.single_call_tokens))
+            calls = plan_chunks(missing, speed.chunk(engine.single_call_tokens))
+            if last_alone and calls and calls[-1][1] - calls[-1][0] > 1:
+                start, end = calls.pop()
+                calls += [(start, end - 1), (end - 1, end)]
+            return calls
         return plan_single(missing, engine.single_call_tokens, speed.prompt_s, speed.token_s)
 
-    def _evaluate(self, ids: list[int], links: list[bytes], span: Span, sampling: Sampling) -> int:
+    def _evaluate(self, ids: list[int], links: list[bytes], span: Span, draw: Draw | None = None) -> Drawn | None:
+        """Evaluate the positions of ``span``; ``draw`` tells what comes after them."""
         start, end = span
+        seen = ids[:end] if end < len(ids) else ids
         self.slots.forget(span)
         began = time.perf_counter()
-        token = self.engine.next_token(ids[:end] if end < len(ids) else ids, start, sampling)
+        drawn = None
+        if draw is not None:
+            drawn = draw(seen, start)
+        else:
+            self.engine.evaluate(seen, start)
         self.speed.saw(end - start, time.perf_counter() - began)
         self.slots.fill(links, span)
-        return token
+        return drawn
 
     def _run(
         self,
@@ -117,34 +133,42 @@ class Generator:
         stop_tokens: frozenset[int],
         cancelled: Callable[[], bool],
         on_prompt: Callable[[int, int, int, float], None],
-        on_token: Callable[[int], None],
+        on_token: Callable[[Drawn], None],
     ) -> Outcome:
         links: list[bytes] = []
         extend_links(links, ids)
-        calls = self.plan(links)
         total = len(ids)
+        if sampling.score_prompt:
+            self.slots.clear()
+            calls = [(at, at + 1) for at in range(total)]
+        else:
+            calls = self.plan(links, last_alone=sampling.seed is not None)
         left = sum(end - start for start, end in calls)
         outcome = Outcome(prompt_tokens=total, cached_tokens=max(0, total - left))
-        greedy = Sampling()
+        draw = self.engine.drawing(sampling, total)
         began = time.perf_counter()
-        token = -1
+        drawn: Drawn | None = None
         on_prompt(total - left, total, outcome.cached_tokens, self._left_s(calls))
         for index, span in enumerate(calls):
             if cancelled():
                 outcome.reason = "cancelled"
                 return outcome
-            token = self._evaluate(ids, links, span, sampling if span[1] == total else greedy)
+            drawn = self._evaluate(ids, links, span, draw if span[1] == total else None)
+            if sampling.score_prompt and span[1] < total:
+                outcome.prompt_scores.append(self.engine.log_probs(ids[span[1]], sampling.log_probs or 0))
             left -= span[1] - span[0]
             on_prompt(total - left, total, outcome.cached_tokens, self._left_s(calls[index + 1 :]))
         first = time.perf_counter()
         outcome.prompt_s = first - began
         while True:
+            assert drawn is not None  # a prompt's last token is never kept: slots.missing
+            token = drawn.token
             outcome.generated_tokens += 1
             outcome.generation_s = time.perf_counter() - first
             if token in stop_tokens:
                 outcome.reason, outcome.stop_token = "stop", token
                 return outcome
-            on_token(token)
+            on_token(drawn)
             if outcome.generated_tokens >= max_new:
                 return outcome
             if cancelled():
@@ -152,7 +176,7 @@ class Generator:
                 return outcome
             ids.append(token)
             extend_links(links, ids)
-            token = self._evaluate(ids, links, (len(ids) - 1, len(ids)), sampling)
+            drawn = self._evaluate(ids, links, (len(ids) - 1, len(ids)), draw)
 
     def _left_s(self, calls: Sequence[Span]) -> float:
         """Estimate how long these calls will take."""

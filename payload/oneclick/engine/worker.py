@@ -11,6 +11,7 @@ out  {"event": "loading", "progress": 0.0..1.0}
      {"event": "ready", "version", "features", "max_length", "vocab_size", "chunked", "single_call_tokens", "load_s"}
      {"event": "load_failed", "key": message key, "values": {...}}
      {"event": "prompt", "id", "done", "total", "cached", "left_s"}        {"event": "token", "id", "token"}
+                                 and where they were asked: "log_prob", "likeliest": [[id, log_prob], ...]
      {"event": "done", "id", "reason", ...}  the fields of ``generation.Outcome``; reason "error" has "error"
 """
 
@@ -31,11 +32,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from oneclick.engine.engine import Engine, Sampling, import_engine, loadable_name, sampling_from
+from oneclick.engine.engine import Engine, import_engine, loadable_name
 from oneclick.engine.exit_codes import OUT_OF_MEMORY, key_of_refusal
 from oneclick.engine.frames import Message, read_frame, write_frame
 from oneclick.engine.generation import Generator
 from oneclick.engine.own_process import prepare, take_streams
+from oneclick.engine.sampling import Drawn, Sampling
 from oneclick.errors import OneClickError
 
 _PRELOAD_BLOCK_BYTES = 8 << 20
@@ -96,7 +98,7 @@ class Worker:
             features = getattr(module._C, "oneclick_features", ())
             generator = Generator(Engine(module, loadable_name(path.name, features), message["threads"]))
             # One token touches all weights: what is left to read from the disk is read now, not in the first answer.
-            generator.engine.next_token([0], 0, Sampling())
+            generator.engine.evaluate([0], 0)
         except OneClickError as error:
             self._refuse(error.key, **error.values)
         except ImportError as error:
@@ -144,17 +146,21 @@ class Worker:
         def on_prompt(done: int, total: int, cached: int, left_s: float) -> None:
             self._send("prompt", id=number, done=done, total=total, cached=cached, left_s=left_s)
 
+        def on_token(drawn: Drawn) -> None:
+            told = {} if drawn.log_prob is None else {"log_prob": drawn.log_prob, "likeliest": drawn.likeliest}
+            self._send("token", id=number, token=drawn.token, **told)
+
         if not message.get("keep", True):
             generator.slots.clear()
         try:
             outcome = generator.run(
                 message["ids"],
                 message["max_new"],
-                sampling_from(message["sampling"]),
+                Sampling.of_message(message["sampling"]),
                 frozenset(message["stop_tokens"]),
                 lambda: number in self._cancelled,
                 on_prompt,
-                lambda token: self._send("token", id=number, token=token),
+                on_token,
             )
         except MemoryError:
             os._exit(OUT_OF_MEMORY)

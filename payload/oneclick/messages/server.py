@@ -108,7 +108,30 @@ TABLE: Table = {
         "不支持 {asked} 类型的工具，只支持 function。",
         "Tools of the type {asked} are not supported, only functions are.",
     ),
-    "prompt_type": ("prompt 应为一个字符串。", "prompt must be a string."),
+    "prompt_type": (
+        "prompt 应为一个字符串，或者一个 token 编号的列表。",
+        "prompt must be a string, or a list of token ids.",
+    ),
+    "token": (
+        "prompt 里的 {token} 不是这个模型的 token 编号。编号可用 /tokenize 得到。",
+        "{token} in prompt is no token id of this model. POST /tokenize gives the ids of a text.",
+    ),
+    "bias_token": (
+        "logit_bias 里的 {token} 不是这个模型的 token 编号：每个模型的编号都不同。编号可用 /tokenize 得到。",
+        "{token} in logit_bias is no token id of this model: each model has its own. POST /tokenize gives them.",
+    ),
+    "top_logprobs": (
+        "top_logprobs 需要同时设置 logprobs: true。",
+        "top_logprobs needs logprobs: true.",
+    ),
+    "echo_stream": (
+        "echo、logprobs 和 stream 不能同时使用：提示词的概率要到最后才齐。请去掉 stream。",
+        "echo with logprobs cannot be streamed: the prompt's figures are complete only at the end. Leave out stream.",
+    ),
+    "engine_lacks": (
+        "这个整合包用的是官方发布的引擎，它不支持 {name}。请去掉这个参数，或改用默认的整合包。",
+        "This bundle has the engine as released, which cannot do {name}. Leave it out, or use the default bundle.",
+    ),
     "unsupported": (
         "不支持参数 {name}：它会改变答案，而这里做不到。请去掉它。",
         "The parameter {name} is not supported: it would change the answer, and that is not done here. Leave it out.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Union
+from typing import Sequence, Union
 
 from oneclick.server.api_errors import ApiError
 
@@ -31,6 +31,10 @@ class Token:
     """The next token of the answer."""
 
     token: int
+    log_prob: float | None = None
+    """Natural logarithm of its probability; None where nobody asked."""
+    likeliest: Sequence[tuple[int, float]] = ()
+    """What else could have come, with its log probability, best first."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Done:
     prompt_s: float
     generated_tokens: int
     generation_s: float
+    prompt_scores: Sequence[tuple[float, Sequence[tuple[int, float]]]] = ()
+    """Log probability, and the likeliest, of each of the prompt's tokens but the first; where asked."""
 
 
 @dataclass(frozen=True)

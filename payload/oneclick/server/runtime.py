@@ -24,11 +24,12 @@ import secrets
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Callable, Mapping, Protocol, Sequence
+from typing import Any, Callable, Protocol, Sequence
 
 from oneclick.engine.child import Spawned
+from oneclick.engine.sampling import Sampling
 from oneclick.model.check import read_tokenizer
 from oneclick.model.header import ModelHeader, read_header
 from oneclick.server.api_errors import ApiError, unavailable
@@ -45,7 +46,6 @@ log = logging.getLogger("oneclick.server")
 PROVEN_CONTEXT = 8192
 """Longest context of a build that evaluates prompts in chunks: a chunk's scratch memory at the end of 8192 tokens is
 measured, beyond it is not."""
-
 
 MOST_REFUSALS = 20
 """Of different origins in one run: a page that tries many must not fill the window."""
@@ -220,15 +220,13 @@ class Runtime:
             self._refused.add(who)
             self.refusals.append(sentence)
 
-    def submit(
-        self, ids: list[int], max_new: int, sampling: Mapping[str, Any], request_id: str, keep: bool = True
-    ) -> Job:
+    def submit(self, ids: list[int], max_new: int, sampling: Sampling, request_id: str, keep: bool = True) -> Job:
         """Put a generation into the queue; ApiError 503 when the queue is full.
 
         A model that is still loading is no reason to refuse: the job waits, and its client hears so.
         """
         stop_tokens = sorted(self.ready_tokenizer().stop_tokens)
-        frame = {"ids": ids, "max_new": max_new, "stop_tokens": stop_tokens, "sampling": dict(sampling), "keep": keep}
+        frame = {"ids": ids, "max_new": max_new, "stop_tokens": stop_tokens, "sampling": asdict(sampling), "keep": keep}
         return self.queue.submit(frame, request_id)
 
     # -- the worker's side: the thread that reads it ---------------------------------------------------------

@@ -183,7 +183,9 @@ class Supervisor:
             return
         kind = frame["event"]
         if kind == "token":
-            self._listener.worker_said(frame["id"], Token(frame["token"]))
+            self._listener.worker_said(
+                frame["id"], Token(frame["token"], frame.get("log_prob"), frame.get("likeliest", ()))
+            )
         elif kind == "prompt":
             progress = PromptProgress(frame["done"], frame["total"], frame["cached"], frame["left_s"])
             self._listener.worker_said(frame["id"], progress)

@@ -26,7 +26,7 @@ from typing import Any, Iterator, Sequence
 from oneclick.bundle_info import read_bundle_info
 from oneclick.console import Console
 from oneclick.errors import OneClickError
-from oneclick.files import flush, patiently, write_whole
+from oneclick.files import flush, move, patiently, write_whole
 from oneclick.folder import BundleFolder
 from oneclick.messages import say
 from oneclick.port.instance import running
@@ -330,4 +330,4 @@ def _steps(patch: Patch) -> Iterator[tuple[str, PatchFile | None]]:
 
 def _move(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    patiently(lambda: source.replace(target))
+    move(source, target)

@@ -176,6 +176,20 @@ def bad_input(package, config, path, files):
     return errors
 
 
+def seeded(package, config, path, files):
+    """Tokens that a sampler with a seed draws after each of some prompts, one for each prompt and setting."""
+    model = package.Pipeline(path).model
+    drawn = []
+    for ids in prompts(model):
+        model.evaluate(ids, 1, 0, len(ids))
+        for temperature, top_p, top_k, min_p in ((0.8, 0.8, 0, 0), (2, 1, 0, 0.01), (5, 0.99, 40, 0), (20, 1, 0, 0)):
+            sampler = package._C.Sampler()
+            sampler.temperature, sampler.top_p, sampler.top_k, sampler.min_p = temperature, top_p, top_k, min_p
+            sampler.seed(len(drawn))
+            drawn.append(model.draw(sampler, ids))
+    return drawn
+
+
 def decode(package, config, path, files):
     """Text of ids that the tokenizer knows, with ids among them that it does not know."""
     tokenizer = package.Pipeline(path).tokenizer
@@ -211,6 +225,7 @@ JOBS = {
         lock_released,
         two_threads,
         bad_input,
+        seeded,
         decode,
         open_files,
         chat,

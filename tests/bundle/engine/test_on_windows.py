@@ -19,7 +19,7 @@ from tests.support.native_engine import native_engine
 
 pytestmark = pytest.mark.wine
 
-FEATURES = {"chunked_prefill", "gil_release", "wide_path", "checked_load", "checked_input", "checked_decode", "blas"}
+FEATURES = {"chunked_prefill", "gil_release", "wide_path", "checked_load", "checked_input", "checked_decode", "sampler", "blas"}
 
 
 def assert_agree(answers: list[int | None], others: list[int | None]) -> None:
@@ -79,6 +79,17 @@ def test_a_prompt_in_chunks_gives_the_tokens_of_the_whole(probe: Probe, small_mo
 def test_the_whole_context_can_be_filled_in_chunks(probe: Probe, tiny_model: Path) -> None:
     by_512, by_256 = probe("avx2", "long_context", tiny_model)
     assert by_512 == by_256
+
+
+def test_a_seed_draws_the_same_on_every_cpu_and_system(probe: Probe, tiny_model: Path) -> None:
+    command = [sys.executable, str(PROBE), str(native_engine(patched=True)), "", "seeded", str(tiny_model)]
+    here = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    assert probe("avx2", "seeded", tiny_model) == probe("avx2", "seeded", tiny_model)
+    for level in ("avx2", "avx"):
+        there = probe(level, "seeded", tiny_model)
+        assert len(set(there)) > 20
+        # Logits differ by rounding: a draw that falls just between two tokens may change sides.
+        assert sum(one == other for one, other in zip(here, there, strict=True)) >= 0.9 * len(here)
 
 
 def test_other_threads_run_during_a_forward_pass(probe: Probe, small_model: Path) -> None:

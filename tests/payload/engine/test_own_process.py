@@ -19,6 +19,7 @@ import pytest
 from oneclick.engine import exit_codes, generation
 from oneclick.engine.child import WorkerProcess
 from oneclick.engine.generation import Generator
+from oneclick.engine.sampling import Drawn, Sampling
 from oneclick.pc import power
 
 PAYLOAD = Path(__file__).resolve().parents[3] / "payload"
@@ -102,13 +103,15 @@ def test_an_engine_without_memory_is_said_to_be_without_memory(tmp_path: Path) -
 
 def test_a_clock_that_does_not_tick_is_no_division_by_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generation.time, "perf_counter", lambda: 5.0)
-    engine: Any = SimpleNamespace(chunked=True, single_call_tokens=64, next_token=lambda *_: 7)
-    told: list[int] = []
+    engine: Any = SimpleNamespace(
+        chunked=True, single_call_tokens=64, evaluate=lambda *_: None, drawing=lambda *_: lambda *_: Drawn(7)
+    )
+    told: list[Drawn] = []
     generator = Generator(engine)
     for first in (0, 9):  # the second one is planned with the speed of the first
         prompt = list(range(first, 300))
-        generator.run(prompt, 2, generation.Sampling(), frozenset(), lambda: False, lambda *_: None, told.append)
-    assert set(told) == {7}
+        generator.run(prompt, 2, Sampling(), frozenset(), lambda: False, lambda *_: None, told.append)
+    assert set(told) == {Drawn(7)}
 
 
 @pytest.mark.parametrize(

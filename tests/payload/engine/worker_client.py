@@ -84,19 +84,21 @@ class WorkerClient:
 
     def collect(self, number: int) -> Generated:
         """Wait for the end of generation ``number``."""
-        tokens: list[int] = []
-        prompts: list[dict[str, Any]] = []
+        *events, done = self.collect_events(number)
+        tokens = [event["token"] for event in events if event["event"] == "token"]
+        return Generated(tokens, done, [event for event in events if event["event"] == "prompt"])
+
+    def collect_events(self, number: int) -> list[dict[str, Any]]:
+        """Wait for the end of generation ``number``; return everything that was said of it."""
+        events: list[dict[str, Any]] = []
         deadline = time.monotonic() + TIMEOUT_S
         while time.monotonic() < deadline:
             event = self.next_event()
             if event["id"] != number:
                 continue
-            if event["event"] == "token":
-                tokens.append(event["token"])
-            elif event["event"] == "prompt":
-                prompts.append(event)
-            else:
-                return Generated(tokens, event, prompts)
+            events.append(event)
+            if event["event"] == "done":
+                return events
         raise TimeoutError
 
     def generate(self, ids: Sequence[int], max_new: int = 12, *, keep: bool = True, **sampling: Any) -> Generated:

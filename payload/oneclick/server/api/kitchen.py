@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, AsyncIterator, Callable, Union
 
+from oneclick.engine.sampling import FEATURE, Sampling
+from oneclick.server.api_errors import invalid
 from oneclick.server.chat.answer import AnswerReader, timings, usage
 from oneclick.server.chat.prompt import Prompt, build_chat, build_completion
-from oneclick.server.chat.request import ChatRequest, CompletionRequest, SamplingRequest, ToolCall
+from oneclick.server.chat.request import ChatRequest, CompletionRequest, ToolCall
+from oneclick.server.chat.sampling_request import SamplingRequest
 from oneclick.server.chat.tools import parameter_names
 from oneclick.server.events import Done, Event, Failed, PromptProgress, Queued, Token
 from oneclick.server.http.asgi import Request
@@ -33,6 +37,8 @@ class Delta:
 
     text: str
     choice: int = 0
+    tokens: tuple[Token, ...] = ()
+    """What it came with, where log probabilities were asked; the text of a token may come later than the token."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,10 @@ class End:
     timings: dict[str, Any]
     calls: tuple[ToolCall, ...] = ()
     choice: int = 0
+    tokens: tuple[Token, ...] = ()
+    """All of the answer's, where log probabilities were asked."""
+    prompt_tokens: tuple[Token, ...] = ()
+    """All of the prompt's that the client sent, where theirs were asked."""
 
 
 Piece = Union[Delta, News, End]
@@ -77,21 +87,27 @@ class Order:
         dropped = self.prompt.dropped_messages
         return {"x-oneclick-dropped-messages": str(dropped)} if dropped else {}
 
-    async def pieces(self) -> AsyncIterator[Piece]:
-        """Yield the answers' pieces; raises ApiError when the model fails. Leaving early cancels what still runs."""
+    @asynccontextmanager
+    async def pieces(self) -> AsyncIterator[AsyncIterator[Piece]]:
+        """Give the answers' pieces; taking one raises ApiError when the model fails. Leaving cancels what runs."""
+        pieces = self._pieces()
         try:
-            if self.progress and self.prompt.dropped_messages:
-                dropped = {"dropped_tokens": self.prompt.dropped_tokens}
-                yield News({"dropped_messages": self.prompt.dropped_messages, **dropped})
-            for choice, job in enumerate(self.jobs):
-                pieces = Generation(self, job, choice).pieces()
-                try:
-                    async for piece in pieces:
-                        yield piece
-                finally:
-                    await pieces.aclose()  # type: ignore[attr-defined]
+            yield pieces
         finally:
+            await pieces.aclose()  # type: ignore[attr-defined]
             self.cancel()
+
+    async def _pieces(self) -> AsyncIterator[Piece]:
+        if self.progress and self.prompt.dropped_messages:
+            dropped = {"dropped_tokens": self.prompt.dropped_tokens}
+            yield News({"dropped_messages": self.prompt.dropped_messages, **dropped})
+        for choice, job in enumerate(self.jobs):
+            pieces = Generation(self, job, choice).pieces()
+            try:
+                async for piece in pieces:
+                    yield piece
+            finally:
+                await pieces.aclose()  # type: ignore[attr-defined]
 
     def cancel(self) -> None:
         """Take back what has not ended."""
@@ -105,11 +121,12 @@ class Order:
     async def _collect(self) -> list[tuple[str, End]]:
         texts: list[list[str]] = [[] for _ in self.jobs]
         ends: list[End] = []
-        async for piece in self.pieces():
-            if isinstance(piece, Delta):
-                texts[piece.choice].append(piece.text)
-            elif isinstance(piece, End):
-                ends.append(piece)
+        async with self.pieces() as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Delta):
+                    texts[piece.choice].append(piece.text)
+                elif isinstance(piece, End):
+                    ends.append(piece)
         return [("".join(texts[end.choice]), end) for end in ends]
 
 
@@ -123,6 +140,8 @@ class Generation:
         self._choice = choice
         self._reader = order.new_reader()
         self._last_news = 0.0
+        self._tokens: list[Token] = []
+        """Those of which the log probability was asked."""
 
     async def pieces(self) -> AsyncIterator[Piece]:
         job, patience_s = self._job, self._runtime.config.keep_alive_s
@@ -133,9 +152,7 @@ class Generation:
                     happened = await job.next_event(max(0.0, silent_since + patience_s - time.monotonic()))
                     piece: Piece | None = None
                     if isinstance(happened, Token):
-                        text = self._take(happened.token)
-                        if text:
-                            piece = Delta(text, self._choice)
+                        piece = self._take(happened)
                     elif isinstance(happened, Failed):
                         raise happened.error
                     elif isinstance(happened, Done):
@@ -156,14 +173,17 @@ class Generation:
                 ids = [*order.prompt.begun, *self._reader.tokens]
                 self._runtime.answers.remember(order.begun_text + self._reader.text, ids)
 
-    def _take(self, token: int) -> str:
+    def _take(self, token: Token) -> Delta | None:
         reader = self._reader
         if reader.has_stopped():
-            return ""
-        text = reader.feed(token)
+            return None
+        text = reader.feed(token.token)
         if reader.has_stopped():
             self._runtime.queue.stop_early(self._job)
-        return text
+        if token.log_prob is not None:
+            self._tokens.append(token)
+            return Delta(text, self._choice, (token,))
+        return Delta(text, self._choice) if text else None
 
     def _news(self, happened: Event | None) -> News | None:
         if happened is None:
@@ -193,7 +213,17 @@ class Generation:
             timings(done, self._job.started - self._job.created),
             tuple(reader.calls),
             self._choice,
+            tuple(self._tokens),
+            self._prompt_tokens(done),
         )
+
+    def _prompt_tokens(self, done: Done) -> tuple[Token, ...]:
+        """Return what was asked of the prompt's tokens; nothing is known of its very first one."""
+        if not done.prompt_scores:
+            return ()
+        ids = self._order.prompt.ids
+        scored = [Token(ids[0]), *(Token(token, *score) for token, score in zip(ids[1:], done.prompt_scores))]
+        return tuple(scored[self._order.prompt.added :])
 
 
 def whole_usage(ends: list[End]) -> dict[str, Any]:
@@ -224,9 +254,7 @@ async def order_chat(runtime: Runtime, request: Request, chat: ChatRequest) -> O
 async def order_completion(runtime: Runtime, request: Request, wanted: CompletionRequest) -> Order:
     """Put a plain completion's generations into the queue; ApiError when that is not possible."""
     tokenizer = runtime.ready_tokenizer()
-    prompt: Prompt = await beside(
-        runtime, build_completion, wanted.prompt, wanted.max_tokens, tokenizer, runtime.limits
-    )
+    prompt: Prompt = await beside(runtime, build_completion, wanted, tokenizer, runtime.limits)
 
     def new_reader() -> AnswerReader:
         return AnswerReader(tokenizer, wanted.stop, strip_start=False)
@@ -243,14 +271,26 @@ def _order(
     legacy: bool = False,
     begun_text: str = "",
 ) -> Order:
+    _refuse_impossible(runtime, wanted.sampling)
     request_id = request.scope["oneclick.request_id"]
     progress = wanted.stream and PROGRESS_HEADER in request.headers
     order = Order(runtime, prompt, [], new_reader, legacy, progress, begun_text, request)
     try:
-        for _ in range(wanted.choices):
-            job = runtime.submit(prompt.ids, prompt.max_new, wanted.sampling(), request_id, wanted.keep)
+        for choice in range(wanted.choices):
+            job = runtime.submit(prompt.ids, prompt.max_new, wanted.sampling_of(choice), request_id, wanted.keep)
             order.jobs.append(job)
     except BaseException:
         order.cancel()
         raise
     return order
+
+
+def _refuse_impossible(runtime: Runtime, sampling: Sampling) -> None:
+    """Raise ApiError 400 for tokens that the model does not have, and for what a released engine cannot do."""
+    size = runtime.header.vocab_size if runtime.header is not None else 0
+    for token, _ in sampling.logit_bias:
+        if token >= size:
+            raise invalid("server.bias_token", "logit_bias", token=token)
+    engine, asked = runtime.engine, sampling.beyond_release()
+    if engine is not None and asked and FEATURE not in engine.features:
+        raise invalid("server.engine_lacks", asked[0], code="unsupported_parameter", name=", ".join(asked))

@@ -16,7 +16,8 @@ from oneclick.server.api.models import is_known
 from oneclick.server.api_errors import ApiError, invalid
 from oneclick.server.chat.body_text import JsonObject
 from oneclick.server.chat.fields import DONE, IGNORED, REFUSED, Field, Fields, refuse
-from oneclick.server.chat.request import model_name, parse_chat, parse_completion
+from oneclick.server.chat.request import parse_chat, parse_completion
+from oneclick.server.chat.sampling_request import model_name
 from oneclick.server.http.asgi import JSONResponse, Request, Response
 from oneclick.server.http.streams import EventStream, SlowAnswer
 from oneclick.server.runtime import Runtime
@@ -33,13 +34,12 @@ _OPTIONS = {
     "stop": "stop",
     "num_predict": "max_tokens",
     "repeat_penalty": "repetition_penalty",
+    **{name: name for name in ("seed", "min_p", "frequency_penalty", "presence_penalty")},
 }
 """Ollama's options that are done -> the chat's name for them."""
-_PASSED = ("seed", "min_p", "frequency_penalty", "presence_penalty")
-"""Options of one name here and there."""
 OPTIONS: Fields = {
     **dict.fromkeys(_OPTIONS, DONE),
-    **dict.fromkeys((*_PASSED, "num_ctx", "num_keep", "num_batch", "num_thread", "num_gpu", "repeat_last_n"), IGNORED),
+    **dict.fromkeys(("num_ctx", "num_keep", "num_batch", "num_thread", "num_gpu", "repeat_last_n"), IGNORED),
     "mirostat": Field("refused", (0,)),
     **dict.fromkeys(("typical_p", "tfs_z"), Field("refused", (1,))),
 }
@@ -64,9 +64,8 @@ def _sampling(body: JsonObject) -> dict[str, Any]:
     options = options or {}
     refuse(OPTIONS, options)
     chosen = {ours: options[theirs] for theirs, ours in _OPTIONS.items() if theirs in options}
-    passed = {name: options[name] for name in _PASSED if name in options}
     stream = body.get("stream")
-    return {**chosen, **passed, "model": body.get("model"), "stream": True if stream is None else stream}
+    return {**chosen, "model": body.get("model"), "stream": True if stream is None else stream}
 
 
 class Answer:
@@ -111,22 +110,19 @@ class Answer:
 
     async def lines(self, order: Order) -> AsyncIterator[bytes]:
         """Yield the answer's objects, each a line and a whole write."""
-        pieces = order.pieces()
         try:
-            async for piece in pieces:
-                if isinstance(piece, Delta):
-                    yield _line(self._object(piece.text))
-                elif isinstance(piece, News):
-                    yield SILENCE
-                else:
-                    if piece.calls:
-                        yield _line(self._with_calls(self._object(""), piece))
-                    yield _line(self.last("", End(piece.reason, piece.usage, piece.timings)))
+            async with order.pieces() as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Delta):
+                        yield _line(self._object(piece.text))
+                    elif isinstance(piece, News):
+                        yield SILENCE
+                    else:
+                        if piece.calls:
+                            yield _line(self._with_calls(self._object(""), piece))
+                        yield _line(self.last("", End(piece.reason, piece.usage, piece.timings)))
         except ApiError as error:
             yield _line(error.ollama_body())
-        finally:
-            await pieces.aclose()  # type: ignore[attr-defined]
-            order.cancel()
 
     def reply(self, runtime: Runtime, order: Order, stream: bool) -> Any:
         """Return the ASGI application that answers."""

@@ -8,16 +8,17 @@ from typing import Any, AsyncIterator, Mapping
 
 from oneclick.server.api.kitchen import Delta, End, News, Order, beside, order_chat, order_completion, whole_usage
 from oneclick.server.api_errors import ApiError, invalid
+from oneclick.server.chat import log_probs
 from oneclick.server.chat.body_text import JsonObject, clean
 from oneclick.server.chat.prompt import build_chat
 from oneclick.server.chat.request import (
     ChatRequest,
     CompletionRequest,
-    SamplingRequest,
     ToolCall,
     parse_chat,
     parse_completion,
 )
+from oneclick.server.chat.sampling_request import SamplingRequest
 from oneclick.server.chat.tools import new_call_id
 from oneclick.server.http.asgi import JSONResponse, Request, Response
 from oneclick.server.http.streams import END, SILENCE, EventStream, SlowAnswer, comment, encode, event
@@ -45,13 +46,15 @@ async def chat_completions(runtime: Runtime, request: Request, body: JsonObject)
     if chat.stream:
         return EventStream(_stream(order, ChatChunks(head, chat, order)), order.headers())
 
+    tokenizer = runtime.ready_tokenizer()
+
     async def answer() -> dict[str, Any]:
         made = await order.whole()
         choices = [
             {
                 "index": end.choice,
                 "message": _message(text, end.calls, chat.legacy_functions),
-                "logprobs": None,
+                "logprobs": log_probs.of_chat(tokenizer, end.tokens) if chat.sampling.log_probs is not None else None,
                 "finish_reason": end.reason,
             }
             for text, end in made
@@ -66,19 +69,38 @@ async def completions(runtime: Runtime, request: Request, body: JsonObject) -> A
     wanted = parse_completion(body)
     order = await order_completion(runtime, request, wanted)
     head = {**_head("cmpl-", wanted, runtime), "object": "text_completion"}
+    echo = _echo(runtime, wanted)
     if wanted.stream:
-        return EventStream(_stream(order, TextChunks(head, wanted, order)))
+        return EventStream(_stream(order, TextChunks(head, wanted, order, echo)))
 
     async def answer() -> dict[str, Any]:
         made = await order.whole()
-        echo = wanted.prompt if wanted.echo else ""
         choices = [
-            {"index": end.choice, "text": echo + text, "logprobs": None, "finish_reason": end.reason}
+            {
+                "index": end.choice,
+                "text": echo + text,
+                "logprobs": _text_log_probs(runtime, wanted, end, len(echo)),
+                "finish_reason": end.reason,
+            }
             for text, end in made
         ]
         return {**head, "choices": choices, **_figures(order, [end for _, end in made])}
 
     return SlowAnswer(answer(), {}, runtime.config.keep_alive_s)
+
+
+def _echo(runtime: Runtime, wanted: CompletionRequest) -> str:
+    """Return the prompt as text where it was asked for."""
+    if not wanted.echo or wanted.prompt_ids is None:
+        return wanted.prompt if wanted.echo else ""
+    return runtime.ready_tokenizer().decode(wanted.prompt_ids)
+
+
+def _text_log_probs(runtime: Runtime, wanted: CompletionRequest, end: End, answer_at: int) -> dict[str, Any] | None:
+    if wanted.sampling.log_probs is None:
+        return None
+    tokens, offset = [*end.prompt_tokens, *end.tokens], 0 if end.prompt_tokens else answer_at
+    return log_probs.of_text(runtime.ready_tokenizer(), tokens, offset)
 
 
 def _figures(order: Order, ends: list[End]) -> dict[str, Any]:
@@ -100,13 +122,12 @@ async def tokenize(runtime: Runtime, request: Request, body: JsonObject) -> Resp
 
 
 async def detokenize(runtime: Runtime, request: Request, body: JsonObject) -> Response:
-    """Answer POST /detokenize: the text of ids; ids that are no text (special ones, unknown ones) have none."""
+    """Answer POST /detokenize: the text of ids."""
     tokenizer = runtime.ready_tokenizer()
     ids = body.get("tokens")
     if not isinstance(ids, list) or not all(isinstance(one, int) and not isinstance(one, bool) for one in ids):
         raise invalid("server.type", "tokens", name="tokens", wanted="array of integers")
-    text = b"".join(map(tokenizer.token_bytes, ids)).decode("utf-8", "replace")
-    text = text[1:] if text.startswith(" ") else text  # the tokenizer puts one before every text
+    text = tokenizer.decode(ids)
     return JSONResponse({"content": text, "prompt": text})
 
 
@@ -163,8 +184,13 @@ class Chunks:
     def _text_chunk(self, choice: int, text: str) -> bytes:
         raise NotImplementedError
 
+    def _scored_chunk(self, delta: Delta) -> bytes:
+        raise NotImplementedError
+
     def text(self, delta: Delta) -> bytes:
         """Return the chunk of a piece of text."""
+        if delta.tokens:
+            return self._scored_chunk(delta)
         frame = self._frames.get(delta.choice)
         if frame is None:
             before, _, after = self._text_chunk(delta.choice, "\0").rpartition(encode("\0"))
@@ -185,14 +211,20 @@ class ChatChunks(Chunks):
         super().__init__({**head, "object": "chat.completion.chunk"}, wanted, order)
         self._legacy = wanted.legacy_functions
 
-    def _choice(self, index: int, delta: dict[str, Any], reason: str | None = None) -> list[dict[str, Any]]:
-        return [{"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}]
+    def _choice(
+        self, index: int, delta: dict[str, Any], reason: str | None = None, scores: dict[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        return [{"index": index, "delta": delta, "logprobs": scores, "finish_reason": reason}]
 
     def first(self, choice: int) -> list[bytes]:
         return [self._chunk(self._choice(choice, {"role": "assistant", "content": ""}))]
 
     def _text_chunk(self, choice: int, text: str) -> bytes:
         return self._chunk(self._choice(choice, {"content": text}))
+
+    def _scored_chunk(self, delta: Delta) -> bytes:
+        scores = log_probs.of_chat(self.order.runtime.ready_tokenizer(), delta.tokens)
+        return self._chunk(self._choice(delta.choice, {"content": delta.text}, scores=scores))
 
     def last(self, end: End) -> list[bytes]:
         chunks: list[bytes] = []
@@ -210,16 +242,28 @@ class ChatChunks(Chunks):
 class TextChunks(Chunks):
     """Chunks of a plain completion."""
 
-    def _choice(self, index: int, text: str, reason: str | None = None) -> list[dict[str, Any]]:
-        return [{"index": index, "text": text, "logprobs": None, "finish_reason": reason}]
+    def __init__(self, head: Mapping[str, Any], wanted: CompletionRequest, order: Order, echo: str) -> None:
+        super().__init__(head, wanted, order)
+        self._echo = echo
+        self._lengths: dict[int, int] = {}
+        """Choice -> characters of its tokens so far."""
+
+    def _choice(
+        self, index: int, text: str, reason: str | None = None, scores: dict[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        return [{"index": index, "text": text, "logprobs": scores, "finish_reason": reason}]
 
     def first(self, choice: int) -> list[bytes]:
-        wanted = self.wanted
-        assert isinstance(wanted, CompletionRequest)
-        return [self.text(Delta(wanted.prompt, choice))] if wanted.echo else []
+        return [self.text(Delta(self._echo, choice))] if self._echo else []
 
     def _text_chunk(self, choice: int, text: str) -> bytes:
         return self._chunk(self._choice(choice, text))
+
+    def _scored_chunk(self, delta: Delta) -> bytes:
+        at = self._lengths.get(delta.choice, len(self._echo))
+        scores = log_probs.of_text(self.order.runtime.ready_tokenizer(), delta.tokens, at)
+        self._lengths[delta.choice] = at + sum(map(len, scores["tokens"]))
+        return self._chunk(self._choice(delta.choice, delta.text, scores=scores))
 
     def last(self, end: End) -> list[bytes]:
         return [self._chunk(self._choice(end.choice, "", end.reason), **extras(self.order, end))]
@@ -227,23 +271,23 @@ class TextChunks(Chunks):
 
 async def _stream(order: Order, chunks: Chunks) -> AsyncIterator[bytes]:
     """Yield an answer's events, each a whole write."""
-    pieces = order.pieces()
     ends: list[End] = []
     try:
-        for chunk in chunks.first(0):
-            yield chunk
-        async for piece in pieces:
-            if isinstance(piece, Delta):
-                yield chunks.text(piece)
-            elif isinstance(piece, News):
-                yield comment(piece.data) if piece.data else SILENCE
-            else:
-                ends.append(piece)
-                for chunk in chunks.last(piece):
-                    yield chunk
-                if len(ends) < len(order.jobs):
-                    for chunk in chunks.first(len(ends)):
+        async with order.pieces() as pieces:
+            for chunk in chunks.first(0):
+                yield chunk
+            async for piece in pieces:
+                if isinstance(piece, Delta):
+                    yield chunks.text(piece)
+                elif isinstance(piece, News):
+                    yield comment(piece.data) if piece.data else SILENCE
+                else:
+                    ends.append(piece)
+                    for chunk in chunks.last(piece):
                         yield chunk
+                    if len(ends) < len(order.jobs):
+                        for chunk in chunks.first(len(ends)):
+                            yield chunk
         for chunk in chunks.usage(ends):
             yield chunk
         yield END
@@ -251,6 +295,3 @@ async def _stream(order: Order, chunks: Chunks) -> AsyncIterator[bytes]:
         # The status line is long gone: an error event is what clients show; a silent end would look complete.
         yield event(error.body())
         yield END
-    finally:
-        await pieces.aclose()  # type: ignore[attr-defined]
-        order.cancel()

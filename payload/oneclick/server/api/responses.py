@@ -24,12 +24,12 @@ _SAME = ("model", "stream", "temperature", "top_p", "stop", "seed", "frequency_p
 """Fields that the chat takes as they are; the last four are none of OpenAI's here, but clients send them."""
 
 FIELDS: Fields = {
-    **dict.fromkeys(("input", "instructions", "tools", "tool_choice", "max_output_tokens", "text", *_SAME[:5]), DONE),
+    **dict.fromkeys(("input", "instructions", "tools", "tool_choice", "max_output_tokens", "text", *_SAME), DONE),
     **dict.fromkeys(
         (
             *("metadata", "store", "include", "reasoning", "truncation", "parallel_tool_calls", "stream_options"),
             *("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier"),
-            *("top_logprobs", "max_tool_calls", *_SAME[5:]),
+            *("top_logprobs", "max_tool_calls"),
         ),
         IGNORED,
     ),
@@ -148,32 +148,29 @@ class Responses:
 
     async def stream(self) -> AsyncIterator[bytes]:
         """Yield the events of the response, each a whole write."""
-        yield self._event("response.created", response=self._object)
-        yield self._event("response.in_progress", response=self._object)
-        pieces = self._order.pieces()
         texts: list[str] = []
         place = {"item_id": self._message_id, "output_index": 0, "content_index": 0}
         try:
-            async for piece in pieces:
-                if isinstance(piece, Delta):
-                    if not texts:
-                        for begin in self._begin(place):
-                            yield begin
-                    texts.append(piece.text)
-                    yield self._event("response.output_text.delta", **place, delta=piece.text, logprobs=[])
-                elif isinstance(piece, News):
-                    yield comment(piece.data) if piece.data else SILENCE
-                else:
-                    for last in self._last(texts, piece, place):
-                        yield last
+            async with self._order.pieces() as pieces:
+                yield self._event("response.created", response=self._object)
+                yield self._event("response.in_progress", response=self._object)
+                async for piece in pieces:
+                    if isinstance(piece, Delta):
+                        if not texts:
+                            for begin in self._begin(place):
+                                yield begin
+                        texts.append(piece.text)
+                        yield self._event("response.output_text.delta", **place, delta=piece.text, logprobs=[])
+                    elif isinstance(piece, News):
+                        yield comment(piece.data) if piece.data else SILENCE
+                    else:
+                        for last in self._last(texts, piece, place):
+                            yield last
         except ApiError as error:
             told = error.body()["error"]
             shown = {"code": told["code"] or "server_error", "message": told["message"]}
             yield self._event("error", **shown, param=told["param"])
             yield self._event("response.failed", response={**self._object, "status": "failed", "error": shown})
-        finally:
-            await pieces.aclose()  # type: ignore[attr-defined]
-            self._order.cancel()
 
     def _begin(self, place: Mapping[str, Any]) -> list[bytes]:
         item = self._message("", "in_progress")
@@ -197,10 +194,8 @@ class Responses:
         for call in end.calls:
             item, index = _call_item(call.name, call.arguments), len(output)
             output.append(item)
-            begun, at = (
-                {**item, "arguments": "", "status": "in_progress"},
-                {"item_id": item["id"], "output_index": index},
-            )
+            begun = {**item, "arguments": "", "status": "in_progress"}
+            at = {"item_id": item["id"], "output_index": index}
             events += [
                 self._event("response.output_item.added", output_index=index, item=begun),
                 self._event("response.function_call_arguments.delta", **at, delta=call.arguments),

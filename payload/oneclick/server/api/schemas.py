@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Sequence
 
-from oneclick.server.chat.request import LARGEST_INT, MAX_CHOICES, MAX_MESSAGES, ROLES, TEXT_PARTS
+from oneclick.server.chat.request import MAX_MESSAGES, ROLES, TEXT_PARTS
+from oneclick.server.chat.sampling_request import LARGEST_INT, LARGEST_SEED, MAX_CHOICES, MOST_LIKELIEST
 from oneclick.server.chat.tool_request import MAX_TOOLS
 
 Schema = Dict[str, Any]
@@ -52,12 +53,15 @@ def _sampling() -> Schema:
         "temperature": {**_range("number", 0, 2), "description": "Default 0.95; 0 always takes the likeliest token"},
         "top_p": {**_range("number", 0, 1), "description": "Default 0.7"},
         "top_k": {**_range("integer", 0, LARGEST_INT), "description": "0: all tokens"},
-        "repetition_penalty": {**_range("number", 0.01, 10), "description": "Default 1"},
-        "presence_penalty": {**_range("number", -2, 2), "description": "Ignored"},
-        "frequency_penalty": {**_range("number", -2, 2), "description": "Ignored"},
+        "min_p": {**_range("number", 0, 1), "description": "Leave out what is less likely than this share of the best"},
+        "repetition_penalty": {**_range("number", 0, 10), "description": "Default 1; counts prompt and answer"},
+        "repeat_penalty": {**_range("number", 0, 10), "description": "llama.cpp's name for it"},
+        "presence_penalty": {**_range("number", -2, 2), "description": "Counts the answer alone"},
+        "frequency_penalty": {**_range("number", -2, 2), "description": "Counts the answer alone"},
+        "logit_bias": {"type": ["object", "null"], "maxProperties": 0, "description": "Token id -> -100 to 100"},
         "do_sample": {"type": ["boolean", "null"], "description": "false is temperature 0"},
         "cache_prompt": {"type": ["boolean", "null"], "description": "false: evaluate the whole prompt again"},
-        "seed": {"description": "Ignored: the engine has none"},
+        "seed": {**_range("integer", -LARGEST_SEED, LARGEST_SEED), "description": "-1: any"},
         "n": {**_range("integer", 1, MAX_CHOICES), "description": "Answers, computed one after the other"},
         "stop": {
             "anyOf": [
@@ -139,6 +143,8 @@ def _request_schemas() -> Schema:
             "description": "Go on with the last message, the assistant's; null: where there is one",
         },
         "add_generation_prompt": {"type": ["boolean", "null"], "description": "true: never go on"},
+        "logprobs": {"type": ["boolean", "null"]},
+        "top_logprobs": {**_range("integer", 0, MOST_LIKELIEST), "description": "Needs logprobs: true"},
         "response_format": _or_null(object_of({"type": {"enum": ["text", None]}})),
     }
     plain = {
@@ -148,7 +154,7 @@ def _request_schemas() -> Schema:
         },
         "echo": {"type": ["boolean", "null"]},
         "suffix": {"enum": [None, ""]},
-        "logprobs": {"enum": [None, 0, False]},
+        "logprobs": _range("integer", 0, MOST_LIKELIEST),
         "best_of": {"type": ["integer", "null"], "enum": [1, None]},
     }
     return {
@@ -187,7 +193,7 @@ def _ollama_request() -> Schema:
 def _completion(kind: str, choice: Schema) -> Schema:
     usage = _always({"prompt_tokens": COUNT, "completion_tokens": COUNT, "total_tokens": COUNT})
     reason = {"enum": ["stop", "length", "tool_calls", "function_call"]}
-    choice = _always({"index": COUNT, **choice, "finish_reason": reason, "logprobs": {"type": "null"}})
+    choice = _always({"index": COUNT, **choice, "finish_reason": reason, "logprobs": {"type": ["object", "null"]}})
     return _always(
         {
             "id": TEXT,

@@ -33,13 +33,13 @@ _SAMPLING: Fields = {
         (
             *("model", "stream", "stream_options", "n", "stop", "cache_prompt"),
             *("max_tokens", "max_completion_tokens"),
-            *("temperature", "top_p", "top_k", "repetition_penalty", "do_sample"),
+            *("temperature", "top_p", "top_k", "min_p", "do_sample", "seed", "logit_bias"),
+            *("repetition_penalty", "repeat_penalty", "presence_penalty", "frequency_penalty"),
         ),
         DONE,
     ),
     **dict.fromkeys(
         (
-            *("seed", "presence_penalty", "frequency_penalty", "logit_bias", "min_p", "repeat_penalty"),
             *("user", "metadata", "store", "service_tier", "safety_identifier"),
             *("prompt_cache_key", "prompt_cache_retention", "prediction", "keep_alive", "id_slot", "samplers"),
         ),
@@ -62,13 +62,13 @@ CHAT: Fields = {
     **dict.fromkeys(
         (
             *("messages", "tools", "tool_choice", "functions", "function_call", "response_format"),
-            *("continue_final_message", "add_generation_prompt"),
+            *("continue_final_message", "add_generation_prompt", "logprobs", "top_logprobs"),
         ),
         DONE,
     ),
     **dict.fromkeys(
         (
-            *("logprobs", "top_logprobs", "parallel_tool_calls", "reasoning_effort", "verbosity"),
+            *("parallel_tool_calls", "reasoning_effort", "verbosity"),
             *("audio", "web_search_options", "chat_template_kwargs", "enable_thinking"),
         ),
         IGNORED,
@@ -80,8 +80,8 @@ CHAT: Fields = {
 
 COMPLETION: Fields = {
     **_SAMPLING,
-    **dict.fromkeys(("prompt", "echo", "best_of"), DONE),
-    **dict.fromkeys(("suffix", "logprobs"), REFUSED),
+    **dict.fromkeys(("prompt", "echo", "best_of", "logprobs"), DONE),
+    "suffix": REFUSED,
 }
 """POST /v1/completions."""
 

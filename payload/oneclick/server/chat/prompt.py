@@ -14,7 +14,7 @@ from typing import Mapping, Sequence
 
 from oneclick.server.api_errors import invalid
 from oneclick.server.chat import tools
-from oneclick.server.chat.request import ChatRequest, Message
+from oneclick.server.chat.request import ChatRequest, CompletionRequest, Message
 from oneclick.server.chat.tokenizer import ChatTokenizer
 
 _ALWAYS = -1
@@ -57,6 +57,8 @@ class Prompt:
     max_new: int
     dropped_messages: int = 0
     dropped_tokens: int = 0
+    added: int = 0
+    """So many ids at the start of a plain completion are ours, not the client's."""
     begun: tuple[int, ...] = ()
     """What the answer to go on with consists of so far; the end of ``ids``."""
 
@@ -121,14 +123,23 @@ def build_chat(request: ChatRequest, tokenizer: ChatTokenizer, answers: Answers,
     )
 
 
-def build_completion(text: str, max_tokens: int | None, tokenizer: ChatTokenizer, limits: Limits) -> Prompt:
+def build_completion(request: CompletionRequest, tokenizer: ChatTokenizer, limits: Limits) -> Prompt:
     """Return the prompt of a plain completion; nothing is dropped from it."""
-    ids = tokenizer.start() + tokenizer.encode(text)
-    wanted = max_tokens or limits.default_answer
+    start = tokenizer.start()
+    given = request.prompt_ids
+    if given is None:
+        ids = start + tokenizer.encode(request.prompt)
+    else:
+        unknown = next((token for token in given if not 0 <= token < tokenizer.size), None)
+        if unknown is not None:
+            raise invalid("server.token", "prompt", token=unknown)
+        ids = list(given) if list(given[: len(start)]) == start else start + list(given)
+    wanted = request.max_tokens or limits.default_answer
     most = limits.longest_prompt(wanted)
     if len(ids) > most:
         raise invalid("server.context", "prompt", code="context_length_exceeded", prompt_tokens=len(ids), limit=most)
-    return Prompt(ids, min(wanted, limits.context - len(ids)))
+    added = 0 if given is not None and len(ids) == len(given) else len(start)
+    return Prompt(ids, min(wanted, limits.context - len(ids)), added=added)
 
 
 def _first_turn(counts: Sequence[int], fixed: int, room: int) -> int:

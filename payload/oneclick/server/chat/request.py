@@ -6,21 +6,22 @@ The other doors (Responses, Ollama) say what they were asked in these fields and
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field
 from typing import Any, Sequence
 
 from oneclick.server.api_errors import invalid
 from oneclick.server.chat import fields
 from oneclick.server.chat.body_text import JsonObject, clean
+from oneclick.server.chat.sampling_request import (
+    SamplingRequest,
+    chat_log_probs,
+    completion_log_probs,
+    sampling_fields,
+)
 from oneclick.server.chat.tool_request import offered_tools
+from oneclick.server.chat.values import boolean, whole
 
-LONGEST_MODEL_NAME = 256
-"""It stands in every chunk of the answer."""
 MAX_MESSAGES = 4096
-MAX_CHOICES = 4
-"""Answers to one request, computed one after the other."""
-LARGEST_INT = 2**31 - 1
 ROLES = {
     "system": "system",
     "developer": "system",
@@ -53,37 +54,6 @@ class Message:
 
 
 @dataclass(frozen=True)
-class SamplingRequest:
-    """How to choose tokens and when to stop; what chat and plain completions share."""
-
-    model: str
-    stream: bool
-    include_usage: bool
-    max_tokens: int | None
-    """Output tokens; None: as many as the server allows."""
-    greedy: bool
-    temperature: float
-    top_p: float
-    top_k: int
-    repetition_penalty: float
-    stop: tuple[str, ...]
-    keep: bool
-    """False: evaluate the whole prompt, whatever is kept of earlier ones (``cache_prompt``, as in llama.cpp)."""
-    choices: int
-    """How many answers to give (``n``)."""
-
-    def sampling(self) -> dict[str, Any]:
-        """Return the fields of the worker's ``sampling``."""
-        return {
-            "greedy": self.greedy,
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "top_k": self.top_k,
-            "repetition_penalty": self.repetition_penalty,
-        }
-
-
-@dataclass(frozen=True)
 class ChatRequest(SamplingRequest):
     """A chat completion to make."""
 
@@ -101,6 +71,8 @@ class CompletionRequest(SamplingRequest):
     """A plain completion to make: the prompt is text, without roles."""
 
     prompt: str = ""
+    prompt_ids: tuple[int, ...] | None = None
+    """The prompt in tokens, where the client sent those instead of text."""
     echo: bool = False
 
 
@@ -115,115 +87,39 @@ def parse_chat(body: JsonObject) -> ChatRequest:
         # Some clients send the bubble that the answer will fill.
         messages = messages[:-1]
     return ChatRequest(
-        **_sampling_fields(body), messages=messages, tools=tools, legacy_functions=legacy, continues=continues
+        **sampling_fields(body, chat_log_probs(body)),
+        messages=messages,
+        tools=tools,
+        legacy_functions=legacy,
+        continues=continues,
     )
 
 
 def parse_completion(body: JsonObject) -> CompletionRequest:
     """Return the checked request of /v1/completions."""
     fields.refuse(fields.COMPLETION, body)
-    prompt = body.get("prompt")
-    if prompt is None:
-        prompt = ""
-    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str):
+    prompt: Any = body.get("prompt")
+    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], (str, list)):
         prompt = prompt[0]
-    if not isinstance(prompt, str):
+    ids = tuple(prompt) if _are_ids(prompt) else None
+    if ids is None and not isinstance(prompt or "", str):
         raise invalid("server.prompt_type", "prompt")
-    echo = _boolean(body, "echo")
-    request = CompletionRequest(**_sampling_fields(body), prompt=clean(prompt), echo=echo)
+    log_probs, echo = completion_log_probs(body), boolean(body, "echo")
+    if echo and log_probs is not None and boolean(body, "stream"):
+        raise invalid("server.echo_stream", "stream", code="unsupported_parameter")
+    request = CompletionRequest(
+        **sampling_fields(body, log_probs, score_prompt=echo and log_probs is not None),
+        prompt=clean(prompt or "") if ids is None else "",
+        prompt_ids=ids,
+        echo=echo,
+    )
     # More than what is returned would mean to choose the best.
-    _whole(body, "best_of", 1, request.choices)
+    whole(body, "best_of", 1, request.choices)
     return request
 
 
-def model_name(body: JsonObject) -> str:
-    """Return the model that ``body`` names, empty where it names none. Raises ApiError 400."""
-    model = body.get("model")
-    if model is not None and not isinstance(model, str):
-        raise invalid("server.type", "model", name="model", wanted="string")
-    if model is not None and len(model) > LONGEST_MODEL_NAME:
-        raise invalid("server.model_too_long", "model", limit=LONGEST_MODEL_NAME)
-    return model or ""
-
-
-def _sampling_fields(body: JsonObject) -> dict[str, Any]:
-    stream_options = body.get("stream_options")
-    if stream_options is not None and not isinstance(stream_options, dict):
-        raise invalid("server.type", "stream_options", name="stream_options", wanted="object")
-    for name in ("presence_penalty", "frequency_penalty"):
-        _number(body, name, 0.0, -2.0, 2.0)
-    lengths = [_answer_length(body, name) for name in ("max_completion_tokens", "max_tokens")]
-    temperature = _number(body, "temperature", 0.95, 0.0, 2.0)
-    top_p = _number(body, "top_p", 0.7, 0.0, 1.0)
-    top_k = _whole(body, "top_k", 0, LARGEST_INT) or 0
-    sampled = body.get("do_sample") is None or _boolean(body, "do_sample")  # Zhipu's word for temperature 0
-    return {
-        "model": clean(model_name(body)),
-        "stream": _boolean(body, "stream"),
-        "include_usage": _boolean(stream_options or {}, "include_usage", "stream_options.include_usage"),
-        "max_tokens": lengths[0] or lengths[1],
-        # The engine takes top_p 0 for "no filter"; a temperature this small only overflows its exponentials.
-        "greedy": temperature < 1e-3 or top_p < 1e-6 or top_k == 1 or not sampled,
-        "temperature": max(temperature, 1e-3),
-        "top_p": max(top_p, 1e-6),
-        "top_k": top_k,
-        "repetition_penalty": _number(body, "repetition_penalty", 1.0, 0.01, 10.0),
-        "stop": _stop(body.get("stop")),
-        "keep": body.get("cache_prompt") is None or _boolean(body, "cache_prompt"),
-        "choices": _whole(body, "n", 1, MAX_CHOICES) or 1,
-    }
-
-
-def _answer_length(body: JsonObject, name: str) -> int | None:
-    """Return the longest answer in tokens; None for "as many as there are": null, 0, and llama.cpp's -1 and -2."""
-    value = body.get(name)
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and LARGEST_INT < value < math.inf:
-        return LARGEST_INT  # whoever sends this means all of the context
-    length = _whole(body, name, -2, LARGEST_INT)
-    return length if length is not None and length > 0 else None
-
-
-def _number(body: JsonObject, name: str, default: float, low: float, high: float) -> float:
-    value = body.get(name)
-    if value is None:
-        return default
-    # bool is an int in Python, not in JSON.
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise invalid("server.type", name, name=name, wanted="number")
-    if not low <= value <= high or not math.isfinite(value):
-        raise invalid("server.range", name, name=name, low=low, high=high)
-    return float(value)
-
-
-def _whole(body: JsonObject, name: str, low: int, high: int) -> int | None:
-    value = body.get(name)
-    if value is None:
-        return None
-    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise invalid("server.type", name, name=name, wanted="integer")
-    if not low <= value <= high:
-        raise invalid("server.range", name, name=name, low=low, high=high)
-    return value
-
-
-def _boolean(body: JsonObject, name: str, shown: str = "") -> bool:
-    value = body.get(name)
-    if value is None:
-        return False
-    if not isinstance(value, bool):
-        raise invalid("server.type", shown or name, name=shown or name, wanted="boolean")
-    return value
-
-
-def _stop(value: Any) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not all(text is None or isinstance(text, str) for text in texts):
-        raise invalid("server.stop", "stop")
-    return tuple(dict.fromkeys(clean(text) for text in texts if text))
+def _are_ids(prompt: Any) -> bool:
+    return isinstance(prompt, list) and bool(prompt) and all(type(token) is int for token in prompt)
 
 
 def _continues(body: JsonObject, messages: Sequence[Message]) -> bool:
@@ -233,7 +129,7 @@ def _continues(body: JsonObject, messages: Sequence[Message]) -> bool:
     """
     last = messages[-1]
     can = last.role == "assistant" and not last.tool_calls and not last.metadata
-    wanted, opposite = _boolean(body, "continue_final_message"), _boolean(body, "add_generation_prompt")
+    wanted, opposite = boolean(body, "continue_final_message"), boolean(body, "add_generation_prompt")
     if wanted and not can:
         raise invalid("server.continue", "continue_final_message")
     if body.get("continue_final_message") is not None or opposite:

@@ -6,6 +6,8 @@ beyond them exist in the model's output (its vocabulary is padded to 65024) but 
 
 from __future__ import annotations
 
+from typing import Iterable
+
 from oneclick.model.check import load_pieces
 from oneclick.model.header import SPECIAL_TOKENS
 
@@ -39,6 +41,11 @@ class ChatTokenizer:
         """Return the ids every prompt begins with."""
         return [self.special["[gMASK]"], self.special["sop"]]
 
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of ``ids``; those that are no text (special ones, unknown ones) have none."""
+        text = b"".join(map(self.token_bytes, ids)).decode("utf-8", "replace")
+        return text[1:] if text.startswith(" ") else text  # the tokenizer puts one before every text
+
     def head(self, role: str, metadata: str = "") -> list[int]:
         """Return the ids before a message's content; ``metadata`` is the tool's name in an assistant's call."""
         line = self.encode(metadata + "\n") if metadata else self._newline
@@ -51,6 +58,22 @@ class ChatTokenizer:
     def token_bytes(self, token: int) -> bytes:
         """Return the UTF-8 bytes of one token, b"" for ids that are no text. A character may need several tokens."""
         return self._bytes_of(token) or b""
+
+    def shown(self, token: int) -> str:
+        r"""Return one token for people: its text, a special one's name, or for a part of a character ``bytes:\xe5``.
+
+        The last is how OpenAI shows such; no two tokens may look the same, as they are keys.
+        """
+        data = self._bytes_of(token)
+        if data is not None:
+            try:
+                return data.decode("utf-8")
+            except UnicodeDecodeError:
+                return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
+        if 0 <= token < self.piece_count:
+            piece: str = self._pieces.IdToPiece(token)
+            return piece
+        return SPECIAL_TOKENS[token - self.piece_count] if token < self.size else f"<{token}>"
 
     def _bytes_of(self, token: int) -> bytes | None:
         """Return a token's bytes, None for ids that are no text; sentencepiece is asked once a token."""

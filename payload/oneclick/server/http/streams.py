@@ -59,7 +59,7 @@ async def read_json(request: Request) -> JsonObject:
     """Return the request's JSON object, whatever media type it claims (curl without -H claims a form)."""
     body = await _read_body(request)
     headers = request.headers
-    plain = unpack(bytes(body), headers.get("content-encoding", ""), MAX_BODY_BYTES)
+    plain = unpack(body, headers.get("content-encoding", ""), MAX_BODY_BYTES)
     text = decode(plain, headers.get("content-type", ""))
     value = parse_json(text)
     if "origin" not in headers and "sec-fetch-mode" not in headers:  # browsers lose nothing
