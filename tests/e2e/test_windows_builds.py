@@ -12,6 +12,7 @@ import pytest
 from bundle.windows.wine import WinePrefix
 from oneclick.pc.machine import FIRST_BUILD_THAT_KNOWS_AVX2
 from tests.e2e.conftest import assert_nothing_runs, keep_open
+from tests.support.build_py import build_py
 from tests.support.wine import Bundle, copy_of
 
 pytestmark = pytest.mark.wine
@@ -87,3 +88,9 @@ def test_windows_7_is_told_that_the_bundle_is_made_for_later_ones(
         bundle = bundle_on(prefix, extracted, tiny_model, tmp_path)
         assert said_of_this_pc(bundle)[:2] == ["Windows 7", 7601]
         assert "Windows 7" in diagnosis(bundle)
+
+
+def test_the_smoke_test_can_be_told_a_build(built_archive: Path) -> None:
+    done = build_py("smoke", built_archive, "--windows-build", "22631")
+    assert done.returncode == 0, done.stderr
+    assert "passed on Wine (code page" in done.stdout and "build 22631)" in done.stdout
