@@ -42,7 +42,7 @@ def stage_engine(
             levels.append(_stage_level(wheel, unpacked, engine))
             _stage_licences(unpacked, infos[-1], bundle_dir / "licenses" / "engine")
     _check_levels(infos, levels)
-    add_missing_dlls(engine, python_dir, bundle_dir / "licenses" / "engine", fetch)
+    add_missing_dlls(bundle_dir, python_dir, fetch)
     openblas = any("openblas" in dll.name for dll in shared.iterdir())
     if not any(shared.iterdir()):
         shared.rmdir()
@@ -108,21 +108,29 @@ def _check_levels(infos: Sequence[WheelInfo], levels: Sequence[StagedLevel]) -> 
         )
 
 
-def add_missing_dlls(engine: Path, python_dir: Path, licences: Path, fetch: Fetch) -> list[str]:
-    """Add to ``engine``/shared what its binaries import and nobody has, from ``dll_file``; names added."""
+def add_missing_dlls(bundle_dir: Path, python_dir: Path, fetch: Fetch) -> list[str]:
+    """Add what the bundle's binaries import and nobody has, from ``dll_file``; return the names added.
+
+    For the engine into its folder ``shared``, for a package beside the module that needs it: there Windows looks first.
+    """
+    engine = bundle_dir / "app" / "engine"
     shared = engine / "shared"
-    present = {file.name.lower() for folder in (shared, python_dir) for file in folder.glob("*.dll")}
-    queue = sorted([*engine.glob("*/*/*.pyd"), *shared.glob("*.dll")])
+    packages = [path for ending in ("pyd", "dll") for path in (bundle_dir / "app" / "packages").rglob(f"*.{ending}")]
+    queue = [(path, shared) for path in sorted([*engine.glob("*/*/*.pyd"), *shared.glob("*.dll")])]
+    queue += [(path, path.parent) for path in sorted(packages)]
+    everywhere = {file.name.lower() for file in python_dir.glob("*.dll")}
+    everywhere |= {file.name.lower() for file in bundle_dir.glob("app/packages/*.libs/*.dll")}
     added: list[str] = []
     unpacked: dict[str, dict[str, Path]] = {}
     with tempfile.TemporaryDirectory(dir=engine, prefix="making-", ignore_cleanup_errors=True) as scratch:
         while queue:
-            binary = queue.pop()
+            binary, target = queue.pop()
             for name in read_imports(binary):
-                if name in present or is_windows_dll(name):
+                if name in everywhere or is_windows_dll(name) or _holds(target, name):
                     continue
                 needed = dll_file(name)
                 if needed.name not in unpacked:
+                    licences = bundle_dir / "licenses" / "engine"
                     unpacked[needed.name] = _unpack_dlls(needed, Path(scratch) / needed.project, licences, fetch)
                 dll = unpacked[needed.name].get(name)
                 if dll is None:
@@ -131,11 +139,15 @@ def add_missing_dlls(engine: Path, python_dir: Path, licences: Path, fetch: Fetc
                         why=f"it imports {name}, which neither the bundle, nor Windows, nor Microsoft's runtime has",
                         do="use another wheel, or compile the engine (--wheel compile)",
                     )
-                shutil.copyfile(dll, shared / dll.name)
-                present.add(name)
+                shutil.copyfile(dll, target / dll.name)
                 added.append(name)
-                queue.append(shared / dll.name)
+                queue.append((target / dll.name, target))
     return added
+
+
+def _holds(folder: Path, name: str) -> bool:
+    """Whether ``folder`` has the DLL ``name`` (lower case), however it is written there."""
+    return any(file.name.lower() == name for file in folder.glob("*.[dD][lL][lL]"))
 
 
 def _unpack_dlls(needed: NeededFile, unpacked: Path, licences: Path, fetch: Fetch) -> dict[str, Path]:

@@ -19,7 +19,16 @@ from tests.support.native_engine import native_engine
 
 pytestmark = pytest.mark.wine
 
-FEATURES = {"chunked_prefill", "gil_release", "wide_path", "checked_load", "checked_input", "checked_decode", "sampler", "blas"}
+FEATURES = {
+    "chunked_prefill",
+    "gil_release",
+    "wide_path",
+    "checked_load",
+    "checked_input",
+    "checked_decode",
+    "sampler",
+    "blas",
+}
 
 
 def assert_agree(answers: list[int | None], others: list[int | None]) -> None:
