@@ -20,14 +20,8 @@ from tests.support.native_engine import native_engine
 pytestmark = pytest.mark.wine
 
 FEATURES = {
-    "chunked_prefill",
-    "gil_release",
-    "wide_path",
-    "checked_load",
-    "checked_input",
-    "checked_decode",
-    "sampler",
-    "blas",
+    *("chunked_prefill", "gil_release", "wide_path", "checked_load"),
+    *("checked_input", "checked_decode", "sampler", "blas"),
 }
 
 
