@@ -32,8 +32,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "payload")]
 
 from bench.result import Row, finish, not_measured  # noqa: E402
 from bench.tools import LLAMA_PACKAGES, PEERS, Missing, environment, need_windows  # noqa: E402
-from bundle.assemble import engine_request  # noqa: E402
-from bundle.engine.compile.build import build_engine  # noqa: E402
+from bundle.engine.compile.pinned import our_engine  # noqa: E402
 from bundle.engine.request import LEVELS  # noqa: E402
 from bundle.engine.stage import stage_engine  # noqa: E402
 from bundle.errors import BundleError  # noqa: E402
@@ -41,6 +40,7 @@ from bundle.fetch.cache import Cache, default_cache_dir  # noqa: E402
 from bundle.fetch.sources import Sources  # noqa: E402
 from bundle.log import Log  # noqa: E402
 from bundle.model.random_model import SHAPES, write_random_model  # noqa: E402
+from bundle.pin.engine import engine_request  # noqa: E402
 from bundle.plan import resolve_plan  # noqa: E402
 from bundle.stage.python import stage_python  # noqa: E402
 from bundle.windows.wine import WindowsProgram, WinePrefix, usable_locale  # noqa: E402
@@ -178,7 +178,8 @@ def prepare_engines(
     plan = resolve_plan(wheel="compile", output=place / "dist")
     sources = Sources(plan.recipe, plan.lock, Cache(default_cache_dir()), log)
     stage_python(sources.fetch_any(f"python@{plan.python}")[1], plan.python, place / "python")
-    request = replace(engine_request(plan, place), levels=tuple(LEVELS))
+    dll = place / "python" / f"python{plan.python.replace('.', '')}.dll"
+    request = replace(engine_request(plan.recipe, plan.python, dll), levels=tuple(LEVELS))
 
     def stage(name: str, wheels: Sequence[Path], kind: str) -> Path:
         folder = place / name
@@ -189,11 +190,11 @@ def prepare_engines(
                 shutil.copy(dll, package)
         return folder / "app" / "engine"
 
-    compiled = stage("ours", build_engine(request, sources.fetch, default_cache_dir(), log.line), "compile")
+    compiled = stage("ours", our_engine(request, plan.lock, sources, log), "compile")
     engines = {f"ours {level}": compiled / level for level in LEVELS}
     if without_openblas:
         plain = replace(request, levels=("avx2",), openblas=False)
-        wheels = build_engine(plain, sources.fetch, default_cache_dir(), log.line)
+        wheels = our_engine(plain, plan.lock, sources, log)
         engines["ours avx2, no OpenBLAS"] = stage("plain", wheels, "compile") / "avx2"
     if release and release_wheel is None:
         with suppress(BundleError):

@@ -17,13 +17,14 @@ from bundle.contents.licences import collect_licenses
 from bundle.contents.manifest import write_manifest
 from bundle.contents.sbom import write_sbom
 from bundle.disk import DISK_TROUBLE, disk_named, scratch_folder
-from bundle.engine.compile.build import build_engine
-from bundle.engine.request import LEVELS, EngineInfo, EngineRequest, required_files
+from bundle.engine.compile.pinned import EngineDiffers, our_engine, wanted_files
+from bundle.engine.request import LEVELS, EngineInfo
 from bundle.engine.stage import stage_engine
-from bundle.errors import BundleError, SourceError
+from bundle.errors import BundleError, SourceError, UsageError
 from bundle.fetch.sources import Sources
 from bundle.log import Log
 from bundle.paths import DOORS, HELP_FILE, SETTINGS_FILE
+from bundle.pin.engine import engine_request
 from bundle.plan import ROOT, Plan
 from bundle.recipe.recipe import Model, Recipe
 from bundle.stage.packages import stage_packages
@@ -64,7 +65,7 @@ def assemble(plan: Plan, sources: Sources, log: Log) -> Build:
             wheels = sources.fetch_all(plan.lock.wheels(plan.python))
         with log.step("Stage Python"):
             stage_python(python_path, plan.python, tree / "python")
-            python_exact = python_version(tree / "python")
+            python_exact = _python_as_planned(plan, tree / "python")
         with log.step("Stage packages"):
             stage_packages(wheels, plan.python, tree / "app" / "packages")
         with log.step("Get the engine"):
@@ -105,6 +106,18 @@ def assemble(plan: Plan, sources: Sources, log: Log) -> Build:
     return Build(archive=archive, engine=engine, notes=tuple(notes))
 
 
+def _python_as_planned(plan: Plan, folder: Path) -> str:
+    """Return the exact version of the Python in ``folder``: the recipe's, whichever source gave it."""
+    version, planned = python_version(folder), plan.recipe.python.versions[plan.python]
+    if version != planned:
+        raise UsageError(
+            f"{plan.recipe.path.name} asks for Python {planned}, and a source in its lock gives {version}",
+            why="a bundle must not depend on which source answers",
+            do="correct python.versions or python.pypi_copies in the recipe, then run: python build.py lock",
+        )
+    return version
+
+
 def require_cached(plan: Plan, sources: Sources) -> None:
     """Offline: raise SourceError naming every file of this build that the cache lacks; online: nothing.
 
@@ -118,25 +131,27 @@ def require_cached(plan: Plan, sources: Sources) -> None:
     if plan.wheel == "release" and not any(map(find, released)):
         wanted += released
     elif plan.wheel in ("auto", "compile") and not (plan.wheel == "auto" and any(map(find, released))):
-        request = engine_request(plan, Path())
-        wanted += [lock.get(need.name) for need in required_files(request) if not need.one_of]
+        wanted += wanted_files(engine_request(plan.recipe, plan.python), lock, sources)
     sources.require_cached(wanted)
 
 
 def get_engine(plan: Plan, tree: Path, sources: Sources, log: Log) -> tuple[list[Path], str]:
     """Return the engine's wheels and how they were had: ``compile``, ``release`` or ``file``.
 
-    With ``auto`` the engine is our own build; where it can be neither found in the cache nor compiled, the precompiled
-    release wheel is taken, with a warning of what users lose.
+    With ``auto`` the engine is our own build; where it can be neither fetched nor compiled, the precompiled release
+    wheel is taken, with a warning of what users lose.
     """
     if plan.wheel_file:
         return [plan.wheel_file], "file"
     need = f"release@{plan.python}"
     if plan.wheel == "release":
         return [sources.fetch_any(need)[1]], "release"
-    request = engine_request(plan, tree)
+    dll = tree / "python" / f"python{plan.python.replace('.', '')}.dll"
+    request = engine_request(plan.recipe, plan.python, dll)
     try:
-        wheels = build_engine(request, sources.fetch, sources.cache.root, log.line, uv_options=sources.uv_options())
+        return our_engine(request, plan.lock, sources, log, mirrors=plan.wheel == "auto"), "compile"
+    except EngineDiffers:
+        raise
     except BundleError as error:
         if plan.wheel == "compile":
             raise
@@ -150,19 +165,6 @@ def get_engine(plan: Plan, tree: Path, sources: Sources, log: Log) -> tuple[list
             ) from error
         log.line(f"WARNING: our engine cannot be had ({error.what}), so upstream's release is packed. {_LOST}")
         return [release], "release"
-    return wheels, "compile"
-
-
-def engine_request(plan: Plan, tree: Path) -> EngineRequest:
-    """Return what is to be compiled for the Python staged in ``tree``."""
-    tag = plan.python.replace(".", "")
-    return EngineRequest(
-        version=plan.recipe.engine.version,
-        python=plan.recipe.python.versions[plan.python],
-        python_dll=tree / "python" / f"python{tag}.dll",
-        levels=plan.recipe.engine.cpu,
-        openblas=plan.recipe.engine.openblas,
-    )
 
 
 def audit(

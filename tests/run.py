@@ -28,6 +28,7 @@ PROGRAMS = {
     "chromium": ("chromium fonts-noto-cjk", "the chat page"),
     "osslsigncode": ("osslsigncode", "signatures of the embeddable Python"),
     "minisign": ("minisign", "signatures of releases, read by the program that made the format"),
+    "objdump": ("binutils", "Windows binaries, read by another program"),
     "npm": ("nodejs npm", "JavaScript clients of the server"),
     "locale-gen": ("locales", "a Chinese Windows under Wine"),
 }

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.tools import Missing, environment, program
-from bundle.assemble import engine_request
-from bundle.engine.compile.build import build_engine
+from bundle.engine.compile.pinned import our_engine
 from bundle.engine.compile.tools import install_tools
+from bundle.engine.request import OPENBLAS_WHEEL, PACKAGE
 from bundle.fetch.cache import Cache, default_cache_dir
 from bundle.fetch.sources import Sources
 from bundle.log import Log
+from bundle.pin.engine import engine_request
 from bundle.plan import ROOT, Plan, resolve_plan
 from bundle.stage.python import stage_python
 
@@ -102,8 +103,16 @@ def payload_parts(place: Path) -> tuple[Plan, Path, Path]:
     for pinned, path in sources.fetch_all(plan.lock.wheels(plan.python)).items():
         shutil.copy(path, wheels / pinned.name)
     stage_python(sources.fetch_any(f"python@{plan.python}")[1], plan.python, place / "python")
-    (engine, *_) = build_engine(engine_request(plan, place), sources.fetch, default_cache_dir(), log.line)
+    dll = place / "python" / f"python{plan.python.replace('.', '')}.dll"
+    (engine, *_) = our_engine(engine_request(plan.recipe, plan.python, dll), plan.lock, sources, log)
     shutil.copy(engine, wheels / engine.name)
+    with (
+        zipfile.ZipFile(sources.fetch(OPENBLAS_WHEEL)) as openblas,
+        zipfile.ZipFile(wheels / engine.name, "a", zipfile.ZIP_DEFLATED) as wheel,
+    ):
+        # Our build adds the DLL when it stages the engine; theirs take only what is in a wheel.
+        (name,) = [member for member in openblas.namelist() if member.endswith(".dll")]
+        wheel.writestr(f"{PACKAGE}/{name.rsplit('/', 1)[-1]}", openblas.read(name))
     exact = plan.recipe.python.versions[plan.python]
     archive = place / f"python-{exact}-embed-amd64.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as out:

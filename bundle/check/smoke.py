@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import psutil
 import requests
 
-from bundle.errors import BundleError, SmokeFailed
+from bundle.errors import BundleError, SmokeFailed, UsageError
 from bundle.log import Log, human_seconds
 from bundle.model.random_model import write_random_model
 
@@ -76,11 +76,12 @@ def can_smoke() -> bool:
     return sys.platform == "win32" or bool(shutil.which("wine") or shutil.which("wine64"))
 
 
-def smoke_test(archive: Path, log: Log, *, model: Path | None = None) -> SmokeReport:
+def smoke_test(archive: Path, log: Log, *, model: Path | None = None, windows_build: int = 0) -> SmokeReport:
     """Extract ``archive`` (or its first volume) into an awkward folder, double-click it, chat, and stop it.
 
     model: chat with this file; without it, with the one in the archive, else with a tiny generated one.
-    Raises SmokeFailed with what the window showed.
+    windows_build: the build that Wine says it is, such as 22631; 0 for its own. Raises SmokeFailed with what the window
+    showed, UsageError for a build on Windows, which has its own.
     """
     with tempfile.TemporaryDirectory(prefix="smoke-", ignore_cleanup_errors=True) as scratch:
         target = Path(scratch) / AWKWARD_FOLDER
@@ -91,7 +92,7 @@ def smoke_test(archive: Path, log: Log, *, model: Path | None = None) -> SmokeRe
             shutil.copyfile(model, folder / MODEL_NAME)
         elif not (folder / MODEL_NAME).exists():
             write_random_model(folder / MODEL_NAME)
-        with desktop() as windows:
+        with desktop(windows_build) as windows:
             return _try(folder, windows, log)
 
 
@@ -222,14 +223,18 @@ def _check_nothing_left(windows: Desktop, base: str, give_up: float) -> None:
 
 
 @contextlib.contextmanager
-def desktop() -> Iterator[Desktop]:
-    """Give this machine's Windows, or a fresh one made by Wine."""
+def desktop(build: int = 0) -> Iterator[Desktop]:
+    """Give this machine's Windows, or a fresh one made by Wine: with its own build where ``build`` is 0."""
     if sys.platform == "win32":
+        if build:
+            raise UsageError(
+                "a Windows cannot be told its build", why="only Wine plays others", do="leave --windows-build out"
+            )
         yield NativeDesktop()
         return
     from bundle.windows.wine import WinePrefix, usable_locale
 
-    with WinePrefix.temporary(locale=usable_locale()) as prefix:
+    with WinePrefix.temporary(locale=usable_locale(), build=build) as prefix:
         yield prefix
 
 

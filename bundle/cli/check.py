@@ -23,11 +23,14 @@ from oneclick.files import write_whole
 @click.command()
 @click.argument("archive", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--model", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Chat with this model.")
-def smoke(archive: Path, model: Path | None) -> None:
+@click.option(
+    "--windows-build", type=int, default=0, metavar="N", help="Under Wine: be this build of Windows, such as 22631."
+)
+def smoke(archive: Path, model: Path | None, windows_build: int) -> None:
     """Extract an archive into an awkward folder, double-click it, chat, and stop it."""
     log = Log()
     with log.step("Double-click the finished archive"):
-        report = smoke_test(archive, log, model=model)
+        report = smoke_test(archive, log, model=model, windows_build=windows_build)
     click.echo(report.summary())
 
 

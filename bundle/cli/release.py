@@ -10,8 +10,13 @@ from pathlib import Path
 import click
 
 from bundle.cli.options import INTERRUPTED, key_option, recipe_option, signer_of
+from bundle.engine.request import PACKAGE
+from bundle.fetch.cache import Cache, default_cache_dir
+from bundle.fetch.sources import Sources
 from bundle.log import Log, human_bytes
-from bundle.recipe.recipe import read_recipe
+from bundle.recipe.lock import read_lock
+from bundle.recipe.recipe import Recipe, read_recipe
+from bundle.release.engine_wheels import mirror_lines
 from bundle.release.matrix import MATRIX, read_matrix, share_of, shares
 from bundle.release.patch import make_patch
 from bundle.release.previous import read_previous
@@ -74,16 +79,28 @@ def publish(
                 previous=read_previous(previous) if previous else None,
                 patches=patches,
                 message=(message_zh, message_en),
+                sources=Sources(recipe, read_lock(recipe), Cache(default_cache_dir()), log),
                 signer=signer_of(key),
             )
         for file in release.archive:
             click.echo(f"sha256 {file.sha256}  {file.name}")
         click.echo(f"page:   {folder / 'index.html'}")
+        if release.bundle["engine"]["kind"] == "compile" and not any(folder.glob(f"{PACKAGE}-*.whl")):
+            log.line("the engine's wheels are not with it: not pinned (lock --engine), or not in the cache any more")
         if not key:
             log.line("NOT SIGNED: users' programs cannot tell who made this release. See docs/release.md for a key.")
     for done in upload_to_all(stores, folders[0], log):
         click.echo(done.line())
         click.echo(f"mirror: {done.folder_url}")
+        _say_how_to_take_wheels(folders[0], done.folder_url, recipe)
+    if not stores:
+        _say_how_to_take_wheels(folders[0], recipe.release.page or "https://WHERE-THIS-FOLDER-IS-SERVED/", recipe)
+
+
+def _say_how_to_take_wheels(folder: Path, address: str, recipe: Recipe) -> None:
+    """Print the line for the recipe where the release in ``folder``, to be had from ``address``, holds wheels."""
+    if any(folder.glob(f"{PACKAGE}-*.whl")):
+        click.echo("\n".join(mirror_lines(address, recipe)))
 
 
 @click.command()

@@ -24,7 +24,7 @@ ENGINE_LICENCES = "licenses/engine"
 OPENBLAS = "openblas"
 MSVC = "msvc-runtime"
 """What the names of the engine's licence texts start with that belong to another component."""
-MSVC_FILES = ("python/vcruntime140*", "app/engine/shared/*140*.dll", "app/packages/*.libs/*140*.dll")
+MSVC_FILES = ("python/vcruntime140*", "app/engine/shared/*140*.dll")
 
 
 def bundle_provenance(
@@ -43,7 +43,7 @@ def bundle_provenance(
     components = [
         python_component(plan.lock.alternatives(f"python@{plan.python}"), tree, python_exact),
         *(_package(pinned, path) for pinned, path in wheels.items()),
-        *_engine(engine, engine_wheels, tree / ENGINE_LICENCES),
+        *_engine(engine, engine_wheels, tree),
         *_web_libraries(),
         *_models(plan, tree),
         _payload(plan),
@@ -104,8 +104,9 @@ def _package(pinned: PinnedFile, wheel: Path) -> Component:
     return dataclasses.replace(component, licence_texts={"LICENSE.txt": known.read_bytes()})
 
 
-def _engine(engine: EngineInfo, wheels: list[Path], texts_dir: Path) -> Iterator[Component]:
-    """Yield the engine and the libraries that came with it, and empty ``texts_dir``."""
+def _engine(engine: EngineInfo, wheels: list[Path], tree: Path) -> Iterator[Component]:
+    """Yield the engine and the libraries that came with it, and take their licence texts out of ``tree``."""
+    texts_dir = tree / ENGINE_LICENCES
     texts = {path.name: path.read_bytes() for path in sorted(texts_dir.iterdir())}
     shutil.rmtree(texts_dir)
     openblas, msvc = _take(texts, OPENBLAS), _take(texts, MSVC)
@@ -126,7 +127,7 @@ def _engine(engine: EngineInfo, wheels: list[Path], texts_dir: Path) -> Iterator
         version="14",
         kind="runtime",
         licence="Microsoft Visual Studio terms (distributable code)",
-        files=MSVC_FILES,
+        files=(*MSVC_FILES, *_runtime_of_packages(tree)),
         source="with Python, with packages, and PyPI: msvc-runtime",
         licence_texts={note.name: note.read_bytes(), **msvc},
     )
@@ -142,6 +143,11 @@ def _engine(engine: EngineInfo, wheels: list[Path], texts_dir: Path) -> Iterator
         licence_texts=texts,
         homepage="https://github.com/li-plus/chatglm.cpp",
     )
+
+
+def _runtime_of_packages(tree: Path) -> list[str]:
+    """Return the names of Microsoft's DLLs in packages: brought by their wheels, or put beside a module by staging."""
+    return [path.relative_to(tree).as_posix() for path in sorted((tree / "app" / "packages").rglob("*140*.dll"))]
 
 
 def _take(texts: dict[str, bytes], prefix: str) -> dict[str, bytes]:

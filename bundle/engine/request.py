@@ -76,7 +76,7 @@ class EngineRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class NeededFile:
-    """A file the lock must hold; of those with the same ``one_of`` a single one suffices, tried in order."""
+    """A file the lock must hold."""
 
     name: str
     """File name in the lock, what ``fetch`` is called with."""
@@ -85,7 +85,8 @@ class NeededFile:
     index: str
     """``pypi`` or ``nuget``."""
     why: str
-    one_of: str = ""
+    licence: str = ""
+    """What its licence text is called in a bundle; empty: the project."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +137,11 @@ MSVC_RUNTIME_VERSION = "14.42.34433"
 MSVC_RUNTIME_WHEEL = f"msvc_runtime-{MSVC_RUNTIME_VERSION}-cp310-cp310-win_amd64.whl"
 """The DLLs in it are the same for every Python, so one file serves all."""
 
-HEADER_SOURCES = {"3.10": ("python-sources", "3.10.5", "python-sources-3.10.5.tar.gz")}
-"""Python minor version -> PyPI sdist that holds CPython's headers."""
+HEADER_SDISTS = dict.fromkeys(("3.9", "3.10"), ("python-sources", "0.0.1", "python-sources-0.0.1.tar.gz"))
+"""Python minor version -> PyPI sdist that holds CPython's headers: 3.9.12 and 3.10.4."""
+
+HEADER_NUGETS = {"3.8": "3.8.10", "3.11": "3.11.9", "3.12": "3.12.10"}
+"""Python minor version -> version of NuGet's package ``python`` whose headers are taken; PyPI has none of these."""
 
 
 def required_files(request: EngineRequest) -> list[NeededFile]:
@@ -151,51 +155,48 @@ def required_files(request: EngineRequest) -> list[NeededFile]:
         )
     files = [
         NeededFile(name=sdist, project="chatglm-cpp", version=request.version, index="pypi", why="the engine's source"),
-        *header_files(request),
+        header_file(request),
     ]
     if request.openblas and request.version in OPENBLAS_VERSIONS:
-        files.append(
-            NeededFile(
-                name=OPENBLAS_WHEEL,
-                project="scipy-openblas32",
-                version=OPENBLAS_VERSION,
-                index="pypi",
-                why="fast products for prompts",
-            )
-        )
+        files.append(_OPENBLAS)
     return files
 
 
-def header_files(request: EngineRequest) -> list[NeededFile]:
-    """Where CPython's headers may come from, in order; empty sources leave the host's own Python (headers.py)."""
-    files = [
-        NeededFile(
-            name=f"python.{request.python}.nupkg",
-            project="python",
-            version=request.python,
-            index="nuget",
-            why="CPython's headers",
-            one_of="headers",
-        )
-    ]
-    if request.python_minor in HEADER_SOURCES:
-        project, version, name = HEADER_SOURCES[request.python_minor]
-        files.append(
-            NeededFile(
-                name=name, project=project, version=version, index="pypi", why="CPython's headers", one_of="headers"
-            )
-        )
-    return files
+_OPENBLAS = NeededFile(
+    name=OPENBLAS_WHEEL,
+    project="scipy-openblas32",
+    version=OPENBLAS_VERSION,
+    index="pypi",
+    why="fast products for prompts",
+    licence="openblas",
+)
+_MSVC_RUNTIME = NeededFile(
+    name=MSVC_RUNTIME_WHEEL,
+    project="msvc-runtime",
+    version=MSVC_RUNTIME_VERSION,
+    index="pypi",
+    why="MSVCP140.dll and its like, which the embeddable Python lacks",
+)
+
+
+def header_file(request: EngineRequest) -> NeededFile:
+    """Where CPython's headers come from: one place for each Python, whatever this machine reaches.
+
+    Where nobody gives it, this machine's own Python of the same minor version may (headers.py).
+    """
+    if request.python_minor in HEADER_SDISTS:
+        project, version, name = HEADER_SDISTS[request.python_minor]
+        return NeededFile(name=name, project=project, version=version, index="pypi", why="CPython's headers")
+    version = HEADER_NUGETS.get(request.python_minor, request.python)
+    name = f"python.{version}.nupkg"
+    return NeededFile(name=name, project="python", version=version, index="nuget", why="CPython's headers")
 
 
 def runtime_files() -> Sequence[NeededFile]:
     """Files ``stage_engine`` takes when a wheel was made with Visual Studio (release wheels, --wheel FILE)."""
-    return (
-        NeededFile(
-            name=MSVC_RUNTIME_WHEEL,
-            project="msvc-runtime",
-            version=MSVC_RUNTIME_VERSION,
-            index="pypi",
-            why="MSVCP140.dll and its like, which the embeddable Python lacks",
-        ),
-    )
+    return (_MSVC_RUNTIME,)
+
+
+def dll_file(dll: str) -> NeededFile:
+    """The file that holds ``dll`` (lower case), which an engine imports and neither the bundle nor Windows has."""
+    return _OPENBLAS if "openblas" in dll else _MSVC_RUNTIME

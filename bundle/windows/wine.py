@@ -23,6 +23,7 @@ from bundle.errors import BundleError
 CODE_PAGES = {"zh_CN.UTF-8": 936, "en_US.UTF-8": 1252}
 """Unix locale -> ANSI code page of a prefix made with it."""
 WINDOWS_VERSION = "win10"
+"""As winecfg calls it; Wine 8's says that it is build 18362."""
 CREATE_TIMEOUT_S = 180.0
 END_TIMEOUT_S = 20.0
 PATIENCE_S = 240.0
@@ -124,13 +125,22 @@ class WindowsProgram:
 
 
 class WinePrefix:
-    """One Windows installation in ``folder``; ``locale`` decides its code page and language."""
+    """One Windows installation in ``folder``; ``locale`` decides its code page and language.
 
-    def __init__(self, folder: Path, *, locale: str = "zh_CN.UTF-8") -> None:
+    version: which Windows Wine plays, such as ``win7``. build: the number it gives out, 0 for Wine's own: programs that
+    ask for the build, as ours do before they believe what Windows says of the processor, then take another path.
+    """
+
+    def __init__(
+        self, folder: Path, *, locale: str = "zh_CN.UTF-8", version: str = WINDOWS_VERSION, build: int = 0
+    ) -> None:
         self.folder = folder
         self.locale = locale
+        self.version, self.build = version, build
         self.code_page = CODE_PAGES[locale]
-        self.name = f"Wine (code page {self.code_page})"
+        told = [version] if version != WINDOWS_VERSION else []
+        told += [f"build {build}"] if build else []
+        self.name = f"Wine ({', '.join([f'code page {self.code_page}', *told])})"
         self._programs: list[WindowsProgram] = []
         self._wine = shutil.which("wine") or shutil.which("wine64") or ""
         if not self._wine:
@@ -138,11 +148,11 @@ class WinePrefix:
 
     @classmethod
     @contextmanager
-    def temporary(cls, *, locale: str = "zh_CN.UTF-8") -> Iterator[WinePrefix]:
+    def temporary(cls, *, locale: str = "zh_CN.UTF-8", build: int = 0) -> Iterator[WinePrefix]:
         """Give a fresh prefix that is removed afterwards, with everything that ran in it."""
         with (
             tempfile.TemporaryDirectory(prefix="wine-") as folder,
-            cls(Path(folder) / "prefix", locale=locale) as prefix,
+            cls(Path(folder) / "prefix", locale=locale, build=build) as prefix,
         ):
             yield prefix
 
@@ -174,12 +184,15 @@ class WinePrefix:
         }
 
     def create(self) -> None:
-        """Make the prefix unless it is there: Windows 10 with the code page of ``locale``."""
+        """Make the prefix unless it is there: the Windows and the code page that were asked for."""
         if (self.folder / "system.reg").is_file():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        for command in (["wineboot", "--init"], ["winecfg", "-v", WINDOWS_VERSION]):
+        for command in (["wineboot", "--init"], ["winecfg", "-v", self.version]):
             self._run_to_end(command)
+        for value in ("CurrentBuild", "CurrentBuildNumber") if self.build else ():
+            key = r"HKLM\Software\Microsoft\Windows NT\CurrentVersion"
+            self._run_to_end(["reg", "add", key, "/v", value, "/t", "REG_SZ", "/d", str(self.build), "/f"])
         self._check_code_page()
 
     def _run_to_end(self, command: Sequence[str]) -> str:

@@ -9,47 +9,35 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bundle.disk import scratch_folder
-from bundle.engine.compile import tools as tools_module
 from bundle.engine.compile.pack import pack_wheel
-from bundle.engine.compile.source_patches import patch_files
 from bundle.engine.compile.tools import install_tools
 from bundle.engine.compile.zig import CompileFailed, compile_level, unpack_tree
 from bundle.engine.exclusive import hold_exclusively
-from bundle.engine.request import (
-    LEVELS,
-    OPENBLAS_VERSIONS,
-    OPENBLAS_WHEEL,
-    SDISTS,
-    EngineRequest,
-    Fetch,
-    Log,
-    required_files,
-)
+from bundle.engine.request import LEVELS, EngineRequest, Fetch, Log, required_files
 from oneclick.files import move
 
 
 def build_engine(
-    request: EngineRequest, fetch: Fetch, cache_dir: Path, log: Log, *, uv_options: Sequence[str] = ()
+    request: EngineRequest, inputs: str, fetch: Fetch, cache_dir: Path, log: Log, *, uv_options: Sequence[str] = ()
 ) -> list[Path]:
-    """Wheels of ``request``, one per CPU level in its order, under ``cache_dir``/engine/<digest>/<level>/.
+    """Wheels of ``request``, one per CPU level in its order, under ``cache_dir``/engine/<inputs>/<level>/.
 
-    Compiled when the cache lacks them (2 to 4 minutes on 2 cores); a folder of the cache appears only when
-    all wheels in it are whole. uv_options: see install_tools. Raises BundleError; a failed compile keeps its log
-    as ``cache_dir``/engine/last-failure.log.
+    inputs: see input_digest. Compiled when the cache lacks them (2 to 4 minutes on 2 cores); a folder of the cache
+    appears only when all wheels in it are whole. uv_options: see install_tools. Raises BundleError; a failed compile
+    keeps its log as ``cache_dir``/engine/last-failure.log.
     """
     required_files(request)
-    engines = cache_dir / "engine"
-    folder = _cache_folder(request, fetch, cache_dir)
-    wheels = _read_wheels(folder, request)
+    folder = wheel_folder(cache_dir, inputs)
+    wheels = read_wheels(folder, request)
     if wheels:
         return wheels
-    engines.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     # Another builder may be at it: wait for its wheels instead of making them twice.
-    with hold_exclusively(engines / f"{folder.name}.lock"):
-        wheels = _read_wheels(folder, request)
+    with hold_exclusively(folder.with_name(f"{folder.name}.lock")):
+        wheels = read_wheels(folder, request)
         if not wheels:
             _compile(request, fetch, cache_dir, folder, log, uv_options)
-            wheels = _read_wheels(folder, request)
+            wheels = read_wheels(folder, request)
     return wheels
 
 
@@ -67,7 +55,7 @@ def _compile(
                 log(f"Compiling chatglm_cpp {request.version} for {request.tag} and {name}")
                 module = compile_level(request, LEVELS[name], tree, tools, cache_dir / "zig", log_file)
                 (made / name).mkdir(parents=True)
-                pack_wheel(request, tree, module, made / name, tools)
+                pack_wheel(request, name, tree, module, made / name, tools)
         except CompileFailed as error:
             kept = folder.with_name("last-failure.log")
             shutil.copyfile(log_file, kept)
@@ -77,34 +65,12 @@ def _compile(
         move(made, folder)
 
 
-def _cache_folder(request: EngineRequest, fetch: Fetch, cache_dir: Path) -> Path:
-    return cache_dir / "engine" / input_digest(request, fetch)[:24]
+def wheel_folder(cache_dir: Path, inputs: str) -> Path:
+    """Return the cache's folder for the wheels made of ``inputs``."""
+    return cache_dir / "engine" / inputs[:24]
 
 
-def input_digest(request: EngineRequest, fetch: Fetch) -> str:
-    """Digest of everything that decides the wheels' bytes.
-
-    CPython's headers are left out on purpose: any source of one minor version gives the same bytes (see headers.py).
-    """
-    here = Path(__file__).parent
-    parts = {
-        "python": request.tag,
-        "levels": {name: LEVELS[name].flags for name in request.levels},
-        "exports": _file_digest(request.python_dll),
-        "sdist": _file_digest(fetch(SDISTS[request.version])),
-        "openblas": _file_digest(fetch(OPENBLAS_WHEEL)) if _has_openblas(request) else None,
-        "tools": _text_digest(tools_module.LOCK),
-        "code": [_text_digest(path) for path in [*sorted(here.glob("*.py")), here / "pyconfig_windows.h"]],
-        "patches": {patch.name: _text_digest(patch) for patch in patch_files(request.version)},
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _has_openblas(request: EngineRequest) -> bool:
-    return request.openblas and request.version in OPENBLAS_VERSIONS
-
-
-def _read_wheels(folder: Path, request: EngineRequest) -> list[Path]:
+def read_wheels(folder: Path, request: EngineRequest) -> list[Path]:
     """The wheels in ``folder``, or nothing when one is missing or not as it was written."""
     try:
         digests: dict[str, str] = json.loads((folder / "digests.json").read_text(encoding="utf-8"))
@@ -122,8 +88,3 @@ def _write_digests(folder: Path) -> None:
 
 def _file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _text_digest(path: Path) -> str:
-    # A checkout with CRLF must not compile anew.
-    return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()

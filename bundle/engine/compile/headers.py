@@ -1,4 +1,4 @@
-"""CPython's headers for Windows: from NuGet, from an sdist that carries them, or from the host's own Python."""
+"""CPython's headers for Windows: from the one pinned place of each Python, else from the host's own Python."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import uv
 
 from bundle.archive.unpack import unpack_tar, unpack_zip
-from bundle.engine.request import EngineRequest, Fetch, Log, header_files
+from bundle.engine.request import HEADER_SDISTS, EngineRequest, Fetch, Log, header_file
 from bundle.errors import BundleError, SourceError
 from oneclick.files import move
 
@@ -22,57 +22,46 @@ _PYCONFIG = Path(__file__).with_name("pyconfig_windows.h")
 def write_headers(request: EngineRequest, target: Path, fetch: Fetch, log: Log) -> str:
     """Fill ``target`` with Python.h and its like for ``request.python`` on Windows; returns where they came from.
 
-    The compiled engine does not depend on which source was taken: headers of one minor version differ in
-    PY_VERSION only, which pybind11 does not use.
+    The compiled engine does not depend on where that is: it uses nothing that differs between the patch levels of one
+    minor version (3.10.4 and 3.10.5, 3.11.2 and 3.11.7 were compared), and pyconfig.h, which does differ between
+    systems, is always ours.
     """
-    tried: list[str] = []
-    for file in header_files(request):
-        try:
-            archive = fetch(file.name)
-        except SourceError as error:
-            tried.append(f"{file.name}: {error.why}")
-            continue
-        _unpack_headers(archive, target)
-        return file.name
-    include = host_include(request.python_minor)
-    if include is None:
-        tried.append(f"no Python {request.python_minor} with headers on this machine")
-        raise SourceError(
-            f"no headers of Python {request.python_minor} to compile the engine with",
-            why="; ".join(tried),
-            do=f"install Python {request.python_minor} with its headers (python{request.python_minor}-dev), "
-            "or choose Python 3.10, whose headers are on PyPI",
-        )
-    log(f"headers of this machine's own Python {request.python_minor}: {include}")
-    shutil.copytree(include, target, ignore=shutil.ignore_patterns("*.so", "*.a"))
-    config = target / "pyconfig.h"
-    if "MS_WINDOWS" not in config.read_text(encoding="utf-8"):
-        shutil.copyfile(_PYCONFIG, config)
-    return f"Python {request.python_minor} of this machine"
+    file = header_file(request)
+    try:
+        _unpack_headers(fetch(file.name), request.python_minor, target)
+        origin = file.name
+    except SourceError as error:
+        include = host_include(request.python_minor)
+        if include is None:
+            raise SourceError(
+                f"no headers of Python {request.python_minor} to compile the engine with",
+                why=f"{file.name}: {error.why}; no Python {request.python_minor} with headers on this machine",
+                do=f"install Python {request.python_minor} with its headers (python{request.python_minor}-dev), "
+                f"or choose Python {' or '.join(HEADER_SDISTS)}, whose headers are on PyPI",
+            ) from error
+        log(f"headers of this machine's own Python {request.python_minor}: {include}")
+        shutil.copytree(include, target, ignore=shutil.ignore_patterns("*.so", "*.a"))
+        origin = f"Python {request.python_minor} of this machine"
+    shutil.copyfile(_PYCONFIG, target / "pyconfig.h")
+    return origin
 
 
-def _unpack_headers(archive: Path, target: Path) -> None:
+def _unpack_headers(archive: Path, minor: str, target: Path) -> None:
+    """Put the headers of Python ``minor`` in ``archive``, an sdist with CPython's sources or a nupkg, at ``target``."""
     scratch = target.with_name(target.name + ".unpacked")
     if archive.suffix == ".nupkg":
         unpack_zip(archive, scratch, select=lambda name: name.startswith("tools/include/"))
-        move(scratch / "tools" / "include", target)
-        return
-    unpack_tar(archive, scratch, select=_is_header)
-    includes = sorted(scratch.glob("*/*/Include"))
-    configs = sorted(scratch.glob("*/*/PC/pyconfig.h"))
-    if len(includes) != 1 or len(configs) != 1:
+        includes = list(scratch.glob("tools/include"))
+    else:
+        unpack_tar(archive, scratch, select=lambda name: name.endswith(".h") and "/Include/" in name)
+        includes = sorted(scratch.glob(f"*/Python-{minor}.*/Include"))
+    if len(includes) != 1:
         raise BundleError(
             f"{archive.name} does not hold CPython's headers",
-            why=f"found {len(includes)} Include folders and {len(configs)} PC/pyconfig.h",
-            do="correct HEADER_SOURCES in bundle/engine/request.py",
+            why=f"found {len(includes)} Include folders of Python {minor}",
+            do="correct HEADER_SDISTS in bundle/engine/request.py",
         )
     move(includes[0], target)
-    move(configs[0], target / "pyconfig.h")
-
-
-def _is_header(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return name.endswith(".h") and (parts[2:3] == ("Include",) or parts[2:] == ("PC", "pyconfig.h"))
 
 
 def host_include(minor: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""The engine's wheel around a compiled module: upstream's Python files, OpenBLAS's DLL, every licence."""
+"""The engine's wheel around a compiled module: upstream's Python files and every licence."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import re
 from pathlib import Path
 
 from bundle.engine.compile.tools import Tools
+from bundle.engine.compile.write_wheel import write_wheel
 from bundle.engine.compile.zig import BuildTree
 from bundle.engine.request import PACKAGE, EngineRequest
-from bundle.engine.wheel import write_wheel
 from bundle.errors import BundleError
 
 LOCAL_VERSION = "oneclick.1"
 """Marks the wheels as ours: 0.3.0+oneclick.1."""
-
-_OPENBLAS_DLL = "libscipy_openblas.dll"
 
 _COMPILER_LICENCES = {
     "libcxx-LICENSE.txt": "lib/libcxx/LICENSE.TXT",
@@ -23,8 +21,11 @@ _COMPILER_LICENCES = {
 """Of the C and C++ libraries that zig links into every module (name in the wheel -> file beside zig)."""
 
 
-def pack_wheel(request: EngineRequest, tree: BuildTree, module: Path, folder: Path, tools: Tools) -> Path:
-    """The wheel around the compiled ``module``: upstream's Python files, OpenBLAS's DLL, every licence."""
+def pack_wheel(request: EngineRequest, level: str, tree: BuildTree, module: Path, folder: Path, tools: Tools) -> Path:
+    """The wheel around the compiled ``module``: upstream's Python files and every licence.
+
+    OpenBLAS's DLL is not in it: every level's would carry the same 22 MB, so staging adds it from its own wheel.
+    """
     version = f"{request.version}+{LOCAL_VERSION}"
     files = {f"{PACKAGE}/{module.name}": module.read_bytes()}
     for file in sorted((tree.source / PACKAGE).glob("*.py*")):
@@ -39,13 +40,11 @@ def pack_wheel(request: EngineRequest, tree: BuildTree, module: Path, folder: Pa
             do="look at the sdist and mend pack_wheel",
         )
     files[f"{PACKAGE}/__init__.py"] = init.replace(declared, f'__version__ = "{version}"'.encode())
-    if tree.openblas is not None:
-        files[f"{PACKAGE}/{_OPENBLAS_DLL}"] = (tree.openblas / "lib" / _OPENBLAS_DLL).read_bytes()
     licences = f"{PACKAGE}-{version}.dist-info/licenses"
     files |= {f"{licences}/{name}": path.read_bytes() for name, path in licence_files(tree, tools).items()}
     metadata = (tree.source / "PKG-INFO").read_text(encoding="utf-8")
     metadata = re.sub(r"^Version: .*$", f"Version: {version}", metadata, count=1, flags=re.M)
-    return write_wheel(folder, version=version, tag=request.tag, files=files, metadata=metadata)
+    return write_wheel(folder, version=version, tag=request.tag, files=files, metadata=metadata, level=level)
 
 
 def licence_files(tree: BuildTree, tools: Tools) -> dict[str, Path]:
@@ -56,7 +55,4 @@ def licence_files(tree: BuildTree, tools: Tools) -> dict[str, Path]:
         if "examples" not in parts and "python" not in parts and path.is_file():
             found[f"{'-'.join(part for part in parts if part != 'third_party')}-LICENSE.txt"] = path
     found |= {name: tools.zig.parent / path for name, path in _COMPILER_LICENCES.items()}
-    if tree.openblas is not None:
-        (openblas,) = tree.openblas.parent.glob("*.dist-info/licenses/LICENSE.txt")
-        found["openblas-LICENSE.txt"] = openblas
     return found

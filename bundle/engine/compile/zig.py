@@ -111,8 +111,10 @@ def compile_level(
 
 
 def _cmake_variables(level: CpuLevel, tree: BuildTree, tools: Tools, toolchain: Path, suffix: str) -> dict[str, str]:
-    # No path of this machine may reach the binary: __FILE__ is used in error messages.
-    prefix_map = f"-ffile-prefix-map={tree.root.as_posix()}=. -ffile-prefix-map={tools.zig.parent.as_posix()}=zig"
+    # No path of this machine may reach the binary: __FILE__ is used in error messages. A shell reads the flags, and
+    # people's names, which are in the path of their cache, have spaces in them.
+    renamed = {tree.root: ".", tools.zig.parent: "zig"}
+    prefix_map = " ".join(f'"-ffile-prefix-map={path.as_posix()}={name}"' for path, name in renamed.items())
     c_flags = cxx_flags = f"{prefix_map} -DMS_WIN64"
     variables = {
         "CMAKE_TOOLCHAIN_FILE": toolchain.as_posix(),

@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 
 from bundle.engine.stage import stage_engine
+from bundle.fetch.cache import Cache, default_cache_dir
+from bundle.fetch.sources import Sources
+from bundle.log import Log
 from bundle.model.random_model import write_random_model
+from bundle.plan import resolve_plan
 from bundle.windows.wine import WinePrefix, usable_locale
 from tests.support.wine import extract
 
@@ -37,9 +41,9 @@ def engine_bundle(built_archive: Path, tmp_path_factory: pytest.TempPathFactory)
     python = extract(built_archive, folder / "archive") / "python"
     python.rename(folder / "python")
     wheels = [Path(line) for line in done.stdout.splitlines()]
-    stage_engine(
-        wheels, folder, python_tag="cp310", python_dir=folder / "python", kind="compile", fetch=lambda name: Path(name)
-    )
+    plan = resolve_plan(output=folder / "dist")
+    fetch = Sources(plan.recipe, plan.lock, Cache(default_cache_dir()), Log()).fetch
+    stage_engine(wheels, folder, python_tag="cp310", python_dir=folder / "python", kind="compile", fetch=fetch)
     return folder
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import io
+import shlex
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from bundle.engine.compile import build, headers
+from bundle.engine.compile import headers, zig
 from bundle.engine.compile.build import build_engine
 from bundle.engine.compile.import_library import read_exports
 from bundle.engine.compile.source_patches import FOLDER, apply_patch, patch_files, read_patch
-from bundle.engine.compile.tools import install_tools
+from bundle.engine.compile.tools import Tools, install_tools
 from bundle.engine.compile.zig import CompileFailed
-from bundle.engine.request import SDISTS, EngineRequest, required_files
+from bundle.engine.request import LEVELS, SDISTS, EngineRequest, header_file, required_files
 from bundle.errors import BundleError, SourceError, UsageError
 from bundle.fetch.cache import default_cache_dir
 from tests.support.tiny_pe import tiny_dll
@@ -74,12 +76,26 @@ def test_unknown_levels_and_versions_are_refused() -> None:
         required_files(request_for(Path(), version="0.9.9"))
 
 
-def test_headers_come_from_the_first_source_that_has_them() -> None:
-    names = [file.name for file in required_files(request_for(Path())) if file.one_of == "headers"]
-    assert names == ["python.3.10.11.nupkg", "python-sources-3.10.5.tar.gz"]
-    assert [file.name for file in required_files(request_for(Path(), python="3.12.10")) if file.one_of] == [
-        "python.3.12.10.nupkg"
-    ]
+def test_the_headers_of_each_python_have_one_place() -> None:
+    pythons = {"3.9.13": "python-sources-0.0.1.tar.gz", "3.10.11": "python-sources-0.0.1.tar.gz"}
+    pythons |= {"3.8.10": "python.3.8.10.nupkg", "3.11.9": "python.3.11.9.nupkg", "3.12.9": "python.3.12.10.nupkg"}
+    assert {python: header_file(request_for(Path(), python=python)).name for python in pythons} == pythons
+
+
+def test_each_kind_of_header_archive_gives_the_wanted_python_with_our_pyconfig(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "python-sources-0.0.1.tar.gz", "w:gz") as sdist:
+        for name in ("Python-3.9.12/Include/Python.h", "Python-3.10.4/Include/Python.h", "Python-3.10.4/PC/pyconfig.h"):
+            member = tarfile.TarInfo(f"python-sources-0.0.1/{name}")
+            member.size = len(name)
+            sdist.addfile(member, io.BytesIO(name.encode()))
+    with zipfile.ZipFile(tmp_path / "python.3.11.9.nupkg", "w") as nupkg:
+        nupkg.writestr("tools/include/Python.h", "3.11")
+        nupkg.writestr("tools/include/pyconfig.h", "another")
+    for python, text in {"3.10.11": "Python-3.10.4/Include/Python.h", "3.11.9": "3.11"}.items():
+        target = tmp_path / python
+        headers.write_headers(request_for(Path(), python=python), target, lambda name: tmp_path / name, print)
+        assert (target / "Python.h").read_text() == text
+        assert "MS_WINDOWS" in (target / "pyconfig.h").read_text(encoding="utf-8")
 
 
 def unreachable(name: str) -> Path:
@@ -102,7 +118,7 @@ def test_missing_headers_name_every_source_that_was_tried(tmp_path: Path) -> Non
     request = request_for(Path(), python="3.99.1")
     with pytest.raises(SourceError, match=r"python\.3\.99\.1\.nupkg: no network; no Python 3\.99") as caught:
         headers.write_headers(request, tmp_path / "include", unreachable, print)
-    assert "choose Python 3.10" in caught.value.do
+    assert "choose Python 3.9 or 3.10" in caught.value.do
 
 
 def test_a_file_that_is_no_dll_cannot_be_linked_against(tmp_path: Path) -> None:
@@ -112,6 +128,17 @@ def test_a_file_that_is_no_dll_cannot_be_linked_against(tmp_path: Path) -> None:
     (tmp_path / "python310.dll").write_bytes(tiny_dll())
     with pytest.raises(UsageError, match="not a DLL"):
         read_exports(tmp_path / "python310.dll")
+
+
+def test_a_cache_in_a_folder_with_spaces_stays_one_word_for_the_compiler(tmp_path: Path) -> None:
+    root, tools = tmp_path / "Li Hua" / "making", tmp_path / "Li Hua" / "tools" / "zig"
+    tree = zig.BuildTree(root=root, source=root, include=root, python_lib=root, openblas=None)
+    found = Tools(zig=tools, cmake=tools, ninja=tools)
+    variables = zig._cmake_variables(LEVELS["avx2"], tree, found, root / "zig.cmake", ".pyd")
+    for name in ("CMAKE_C_FLAGS", "CMAKE_CXX_FLAGS"):
+        words = shlex.split(variables[name])
+        assert f"-ffile-prefix-map={root.as_posix()}=." in words
+        assert f"-ffile-prefix-map={tools.parent.as_posix()}=zig" in words
 
 
 def test_a_failing_compiler_is_quoted_and_leaves_no_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,24 +156,8 @@ def test_a_failing_compiler_is_quoted_and_leaves_no_wheel(tmp_path: Path, monkey
     (tmp_path / "python310.dll").write_bytes(b"dll")
     request = request_for(tmp_path / "python310.dll", openblas=False)
     with pytest.raises(CompileFailed, match="the moon is full") as caught:
-        build_engine(request, lambda name: tmp_path / name, cache, print)
+        build_engine(request, "0" * 64, lambda name: tmp_path / name, cache, print)
     log_file = cache / "engine" / "last-failure.log"
     assert str(log_file) in caught.value.do
     assert "the moon is full" in log_file.read_text(encoding="utf-8")
     assert [path.suffix for path in (cache / "engine").iterdir() if path != log_file] == [".lock"]
-
-
-def test_a_damaged_cache_entry_is_not_used(tmp_path: Path) -> None:
-    (tmp_path / SDISTS["0.3.0"]).write_bytes(b"sdist")
-    (tmp_path / "python310.dll").write_bytes(b"dll")
-    request = request_for(tmp_path / "python310.dll", openblas=False)
-    folder = tmp_path / "engine" / build.input_digest(request, lambda name: tmp_path / name)[:24]
-    (folder / "avx2").mkdir(parents=True)
-    wheel = folder / "avx2" / "x.whl"
-    wheel.write_bytes(b"whole")
-    build._write_digests(folder)
-    assert build._read_wheels(folder, request) == [wheel]
-    wheel.write_bytes(b"half")
-    assert build._read_wheels(folder, request) == []
-    wheel.unlink()
-    assert build._read_wheels(folder, request) == []

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bundle.engine.request import MSVC_RUNTIME_WHEEL
+from bundle.engine.compile.write_wheel import write_wheel
+from bundle.engine.request import MSVC_RUNTIME_WHEEL, OPENBLAS_WHEEL
 from bundle.engine.stage import stage_engine
-from bundle.engine.wheel import check_wheel, write_wheel
+from bundle.engine.wheel import check_wheel
 from bundle.errors import BundleError, UsageError
 from bundle.windows.instruction_set import read_instruction_sets, smallest_level
 from bundle.windows.pe import is_windows_dll, read_imports
@@ -164,6 +165,35 @@ def test_microsofts_runtime_is_added_by_import_tables(tmp_path: Path, python_dir
     assert sorted(file.name for file in shared.iterdir()) == ["msvcp140.dll", "vcruntime140_1.dll"]
     assert (python_dir.parent / "licenses" / "engine" / "msvc-runtime-LICENSE.txt").read_bytes() == b"Microsoft"
     assert info["openblas"] is False
+
+
+def test_a_package_that_lacks_microsofts_runtime_gets_it_beside_its_module(tmp_path: Path, python_dir: Path) -> None:
+    with zipfile.ZipFile(tmp_path / MSVC_RUNTIME_WHEEL, "w") as made:
+        made.writestr("x.data/data/msvcp140.dll", tiny_dll(["vcruntime140.dll"]))
+        made.writestr("x.dist-info/LICENSE", b"Microsoft")
+    packages = python_dir.parent / "app" / "packages"
+    for name in ("sentencepiece/_s.pyd", "numpy/_n.pyd", "numpy.libs/msvcp140.dll"):
+        (packages / name).parent.mkdir(parents=True, exist_ok=True)
+        (packages / name).write_bytes(tiny_dll(["MSVCP140.dll"] if name.endswith("pyd") else []))
+    stage([make_wheel(tmp_path / "a", module=tiny_dll(code=AVX2_CODE))], python_dir)
+    assert [path.name for path in packages.rglob("*.dll")] == ["msvcp140.dll"], "a folder of libraries serves everybody"
+    shutil.rmtree(packages / "numpy.libs")
+    shutil.rmtree(python_dir.parent / "app" / "engine")
+    stage([tmp_path / "a" / "chatglm_cpp-0.3.0-cp310-cp310-win_amd64.whl"], python_dir, lambda name: tmp_path / name)
+    assert sorted(path.parent.name for path in packages.rglob("msvcp140.dll")) == ["numpy", "sentencepiece"]
+    assert (python_dir.parent / "licenses" / "engine" / "msvc-runtime-LICENSE.txt").is_file()
+
+
+def test_openblas_is_added_from_its_own_wheel_with_its_licence(tmp_path: Path, python_dir: Path) -> None:
+    with zipfile.ZipFile(tmp_path / OPENBLAS_WHEEL, "w") as made:
+        made.writestr("scipy_openblas32/lib/libscipy_openblas.dll", tiny_dll(["kernel32.dll"]))
+        made.writestr("scipy_openblas32-0.dist-info/licenses/LICENSE.txt", b"BSD")
+    wheel = make_wheel(tmp_path / "a", module=tiny_dll(["libscipy_openblas.dll"], code=AVX2_CODE))
+    info = stage([wheel], python_dir, lambda name: tmp_path / name)
+    bundle = python_dir.parent
+    assert [file.name for file in (bundle / "app" / "engine" / "shared").iterdir()] == ["libscipy_openblas.dll"]
+    assert (bundle / "licenses" / "engine" / "openblas-LICENSE.txt").read_bytes() == b"BSD"
+    assert info["openblas"] is True
 
 
 def test_a_dll_that_nobody_has_is_an_error(tmp_path: Path, python_dir: Path) -> None:
