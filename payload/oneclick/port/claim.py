@@ -77,6 +77,6 @@ def _also_on_ipv6(instance: Instance) -> tuple[list[socket.socket], bool]:
     try:
         return [ports.listen("::1", instance.port)], False
     except OSError as error:
-        number = getattr(error, "winerror", None) or error.errno
+        number = ports.number_of(error)
         is_hidden = number in ports.RESERVED and ports.is_listened_on(instance.port, only_ipv6=True) is True
         return [], number in ports.TAKEN or is_hidden

@@ -68,11 +68,16 @@ def take_port(host: str, port: int, *, fixed: bool) -> socket.socket:
         try:
             return listen(host, candidate)
         except OSError as error:
-            number = getattr(error, "winerror", None) or error.errno or 0
+            number = number_of(error)
             if number not in TAKEN + RESERVED:
                 raise OneClickError("launcher.address_unusable", host=host, reason=str(error)) from error
             first_error = first_error or number
     raise port_taken(port, reserved=first_error in RESERVED)
+
+
+def number_of(error: OSError) -> int:
+    """Return the number of ``error``: Windows' own where there is one, as in TAKEN and RESERVED."""
+    return getattr(error, "winerror", None) or error.errno or 0
 
 
 def _candidates(port: int, *, fixed: bool) -> Iterator[int]:
@@ -90,8 +95,7 @@ def _wait_while_it_lingers(host: str, port: int) -> None:
             listen(host, port).close()
             return
         except OSError as error:
-            number = getattr(error, "winerror", None) or error.errno
-            if number not in TAKEN or is_listened_on(port) is not False:
+            if number_of(error) not in TAKEN or is_listened_on(port) is not False:
                 return
         time.sleep(0.25)
 

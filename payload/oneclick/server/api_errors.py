@@ -83,3 +83,8 @@ def broken(key: str, code: str, **values: Any) -> ApiError:
 def invalid(key: str, param: str | None = None, code: str | None = None, **values: Any) -> ApiError:
     """Return a 400."""
     return ApiError(400, key, code=code, param=param, **values)
+
+
+def too_large(limit_bytes: int) -> ApiError:
+    """Return the 413 for a body of more than ``limit_bytes``."""
+    return ApiError(413, "server.body", code="request_too_large", limit_mib=limit_bytes >> 20)

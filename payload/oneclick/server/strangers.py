@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Iterable
 
 from oneclick.errors import OneClickError
-from oneclick.messages import both, current_language
+from oneclick.messages import both, say
 from oneclick.server.api_errors import ApiError
 from oneclick.settings import CHECKS, BadValue
 from oneclick.settings_file import add_to_list
@@ -69,7 +69,7 @@ class Strangers:
         if known in self._known or len(self._known) >= MOST_STRANGERS:
             return
         self._known.add(known)
-        self.sentences.append(both(error.key, **error.values)[0 if current_language() == "zh" else 1])
+        self.sentences.append(say(error.key, **error.values))
         if can_be_asked(kind, name):
             self._waiting.append((kind, name))
 

@@ -13,7 +13,7 @@ import re
 import zlib
 from typing import Any, Iterable, Iterator, Mapping
 
-from oneclick.server.api_errors import ApiError, invalid
+from oneclick.server.api_errors import ApiError, invalid, too_large
 
 JsonObject = Mapping[str, Any]
 
@@ -83,7 +83,7 @@ def unpack(body: bytes, content_encoding: str, limit: int) -> bytes:
     except zlib.error as error:
         raise invalid("server.compressed", code="invalid_encoding", encoding=encoding) from error
     if len(plain) > limit:
-        raise ApiError(413, "server.body", code="request_too_large", limit_mib=limit >> 20)
+        raise too_large(limit)
     if not reader.eof:
         raise invalid("server.compressed", code="invalid_encoding", encoding=encoding)
     return plain

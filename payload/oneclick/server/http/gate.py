@@ -11,7 +11,7 @@ import hmac
 import re
 from typing import Any, Iterable, MutableMapping
 
-from oneclick.server.api_errors import ApiError
+from oneclick.server.api_errors import ApiError, too_large
 from oneclick.server.strangers import HOST, ORIGIN, can_be_asked
 
 Scope = MutableMapping[str, Any]
@@ -141,15 +141,10 @@ def check_head(scope: Scope, headers: dict[str, list[str]], hosts: frozenset[str
         raise ApiError(403, key, code="origin_not_allowed", kind="permission_error", origin=shown)
     length = headers.get("content-length", ["0"])[0]
     if not length.isdigit() or int(length) > MAX_BODY_BYTES:
-        raise too_large()
+        raise too_large(MAX_BODY_BYTES)
 
 
 def _name_of_host(named: list[str]) -> str:
     """Return the name in a Host header, as it was sent, without the port that may follow it."""
     match = _HOST.fullmatch(named[0]) if len(named) == 1 else None
     return (match.group(1) if match else "".join(named))[:LONGEST_SHOWN]
-
-
-def too_large() -> ApiError:
-    """Return the 413."""
-    return ApiError(413, "server.body", code="request_too_large", limit_mib=MAX_BODY_BYTES >> 20)

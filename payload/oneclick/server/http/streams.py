@@ -6,10 +6,10 @@ import asyncio
 import json
 from typing import Any, AsyncIterator, Awaitable, MutableMapping, TypeVar
 
-from oneclick.server.api_errors import ApiError, unavailable
+from oneclick.server.api_errors import ApiError, too_large, unavailable
 from oneclick.server.chat.body_text import JsonObject, check_not_lost, decode, parse_json, unpack
 from oneclick.server.http.asgi import ClientDisconnect, JSONResponse, Request, Response
-from oneclick.server.http.gate import MAX_BODY_BYTES, too_large
+from oneclick.server.http.gate import MAX_BODY_BYTES
 
 Result = TypeVar("Result")
 
@@ -47,7 +47,7 @@ async def _read_body(request: Request) -> bytes:
             body += part
             _Held.size_bytes += len(part)
             if len(body) > MAX_BODY_BYTES:
-                raise too_large()
+                raise too_large(MAX_BODY_BYTES)
             if _Held.size_bytes > MAX_HELD_BYTES:
                 raise unavailable("server.bodies", "too_many_bodies")
         return bytes(body)
