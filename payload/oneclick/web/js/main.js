@@ -22,6 +22,9 @@ import { toast } from "./toasts.js";
 const LAST = "oneclick.last";
 /** After that the page is shown without the stored conversations, which come when they come. */
 const LOADED_WITHIN_MS = 2000;
+let opened;
+/** Settled once the conversation is there that the page was opened for. */
+const whenOpened = new Promise((resolve) => { opened = resolve; });
 
 function showHeader() {
   const role = roleById(chat.current.role);
@@ -82,7 +85,11 @@ async function start() {
   on("damaged", (names) => toast(t("damagedFiles", { names: names.join("、") }), { serious: true }));
   on("answer", (answer) => { if (answer?.phase === "sent" || answer?.phase === "waiting") announce(t("announceStart")); });
   on("answered", (message) => announce(t("announceEnd", { n: number(textOf(message).length) })));
-  byId("role-chip").addEventListener("click", openConversationRole);
+  byId("role-chip").addEventListener("click", async () => {
+    // A hasty click after a reload means the conversation that is about to come.
+    await within(LOADED_WITHIN_MS, whenOpened);
+    openConversationRole();
+  });
   addEventListener("keydown", onKey);
   addEventListener("popstate", openByAddress);
 
@@ -100,7 +107,8 @@ async function start() {
     if (wanted) await openConversation(wanted);
     else startConversation(chat.current.role); // which the user may have chosen meanwhile
   }
-  if (!matchMedia("(pointer: coarse)").matches) byId("prompt").focus();
+  opened();
+  if (!matchMedia("(pointer: coarse)").matches && !document.querySelector("dialog[open]")) byId("prompt").focus();
 }
 
 start();

@@ -112,10 +112,13 @@ def test_no_prompt_and_no_answer_is_logged(
 ) -> None:
     with caplog.at_level(logging.DEBUG, "oneclick.server"):
         server = start_server(models("tiny"), our_engine)
-        answer = server.chat("非常秘密的问题", max_tokens=20).json()["choices"][0]["message"]["content"]
+        answer = server.answer([{"role": "user", "content": "非常秘密的问题"}], max_tokens=20)["choices"][0]["message"][
+            "content"
+        ]
         server.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "秘密" * 9000}]})
     assert "prompt" in caplog.text
     assert "秘密" not in caplog.text
+    assert answer
     assert answer not in caplog.text
 
 
