@@ -67,7 +67,7 @@ NOT_HERE = {
     "python3 build.py --recipe chatglm3-0.4": "test_other_bundles.py builds and double-clicks it",
     "python3 build.py matrix --run N/M": "builds for an hour; tests/bundle/release/test_matrix.py runs shares of it",
     "python3 build.py accept MODEL": "ends with 2 for a model of nobody's: tests/bundle/check/test_accept.py",
-    "python3 build.py lock --engine": "compiles each Python's engine; tests/bundle/engine/test_pinned.py holds the pins",
+    "python3 build.py lock --engine": "compiles for minutes; tests/bundle/engine/test_pinned.py holds the pins",
     "python3 build.py lock": "renews the pins from the internet; test_lock.py tries its parts on local hosts",
     "python3 build.py lock --check": "asks the internet; tests/bundle/recipe/test_lock.py compares with a local hub",
 }
