@@ -15,20 +15,14 @@ from oneclick.server.runtime import Runtime
 from oneclick.server.strangers import ANSWERS
 
 
-def may_decide(runtime: Runtime, request: Request) -> bool:
-    """True for the page that has this run's token."""
-    token = request.headers.get("x-oneclick-token")
-    return gate.same_secret(token, runtime.token) and gate.is_own_page(request.scope, gate.headers_of(request.scope))
-
-
 def waiting(runtime: Runtime, request: Request) -> dict[str, Any]:
     """Return what /status has besides, for the page alone: others need not know who uses this PC."""
-    return {"strangers": runtime.strangers.waiting()} if may_decide(runtime, request) else {}
+    return {"strangers": runtime.strangers.waiting()} if gate.is_users_page(request.scope, runtime.token) else {}
 
 
 async def decide(runtime: Runtime, request: Request, body: Any) -> Response:
     """Follow the user's answer about one that waits; it counts from the next request on."""
-    if not may_decide(runtime, request):
+    if not gate.is_users_page(request.scope, runtime.token):
         raise ApiError(403, "server.page_token", code="token_required", kind="permission_error")
     kind, name, answer = (body.get(field) for field in ("kind", "name", "answer"))
     if not isinstance(kind, str) or not isinstance(name, str) or answer not in ANSWERS:

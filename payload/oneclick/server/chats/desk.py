@@ -25,7 +25,7 @@ from oneclick.server.api_errors import ApiError, invalid
 from oneclick.server.chats.document import Json, NoChat, checked
 from oneclick.server.chats.store import ID, ChatFolder
 from oneclick.server.http.asgi import ClientDisconnect, JSONResponse, Request, Response
-from oneclick.server.http.gate import headers_of, is_own_page, same_secret
+from oneclick.server.http.gate import is_users_page
 from oneclick.server.http.streams import read_json
 from oneclick.server.runtime import Runtime
 
@@ -92,8 +92,7 @@ _desk = lru_cache(maxsize=None)(Desk)
 
 async def answer(runtime: Runtime, request: Request) -> Response:
     """Answer one request of the page."""
-    own = is_own_page(request.scope, headers_of(request.scope))
-    if not own or not same_secret(request.headers.get("x-oneclick-token"), runtime.token):
+    if not is_users_page(request.scope, runtime.token):
         raise ApiError(403, "chats.page_only", code="token_required", kind="permission_error")
     folder, method, chat_id = runtime.config.chats, request.scope["method"], request.scope.get("rest", "")
     if folder is None:

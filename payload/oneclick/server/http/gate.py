@@ -126,6 +126,12 @@ def is_own_page(scope: Scope, headers: dict[str, list[str]]) -> bool:
     return headers.get("origin", [f"http://{named[0].lower()}"]) == [f"http://{named[0].lower()}"]
 
 
+def is_users_page(scope: Scope, token: str) -> bool:
+    """True for our own page with this run's ``token``: what the user alone may do is open to it, to no API key."""
+    headers = headers_of(scope)
+    return same_secret(next(iter(headers.get("x-oneclick-token", [])), None), token) and is_own_page(scope, headers)
+
+
 def check_head(scope: Scope, headers: dict[str, list[str]], hosts: frozenset[str], origins: Iterable[str]) -> None:
     """Raise ApiError 403 or 413 for a request that must not reach a handler."""
     named = headers.get("host", [])
