@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from oneclick.engine.constraint import Constraint
-from oneclick.engine.sampling import FEATURE, Draw, Drawn, LogProb, Sampler, Sampling
+from oneclick.engine.sampling import FEATURE, Draw, Drawn, LogProb, Sampler, Sampling, log_probs
 from oneclick.errors import OneClickError
 
 FIXED_SCRATCH_TOKENS = 2048
@@ -61,8 +61,7 @@ class Engine:
 
     def log_probs(self, token: int, most: int) -> tuple[float, list[LogProb]]:
         """Return what the last evaluation makes of ``token`` as the next one, and of the ``most`` likeliest."""
-        ((_, log_prob),), likeliest = self._model.log_probs([token], most)
-        return log_prob, likeliest
+        return log_probs(self._model, token, most)
 
     def drawing(self, sampling: Sampling, prompt_tokens: int, constraint: Constraint | None = None) -> Draw:
         """Return what evaluates and draws token after token of one answer; it raises RuntimeError as ``evaluate`` does.

@@ -74,6 +74,12 @@ Draw = Callable[[Sequence[int], int], Drawn]
 """``draw(ids, n_past)`` evaluates ``ids[n_past:]`` after the KV cache's first ``n_past`` positions and chooses."""
 
 
+def log_probs(model: Any, token: int, most: int) -> tuple[float, list[LogProb]]:
+    """Return what the last evaluation of our build's ``model`` makes of ``token``, and of the ``most`` likeliest."""
+    ((_, log_prob),), likeliest = model.log_probs([token], most)
+    return log_prob, likeliest
+
+
 class Sampler:
     """Draws the tokens of one answer with our build's sampler."""
 
@@ -110,5 +116,4 @@ class Sampler:
         last = constraint is not None and constraint.take(token)
         if self._most is None:
             return Drawn(token, last=last)
-        ((_, log_prob),), likeliest = self._model.log_probs([token], self._most)
-        return Drawn(token, log_prob, likeliest, last)
+        return Drawn(token, *log_probs(self._model, token, self._most), last)
