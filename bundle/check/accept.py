@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import platform
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,7 +20,7 @@ import psutil
 import requests
 
 from bundle.check.golden import CONVERSATIONS, DTYPE, TOKENIZER_SHA256, Golden, ids_digest
-from bundle.check.smoke import AWKWARD_FOLDER, MODEL_NAME, Desktop, Started, desktop, double_clicked, extract
+from bundle.check.smoke import AWKWARD_FOLDER, Desktop, Started, desktop, double_clicked, lay_out
 from bundle.errors import UsageError
 from bundle.log import Log
 from bundle.recipe.recipe import Recipe
@@ -101,12 +99,7 @@ def accept(model: Path, archive: Path, recipe: Recipe, log: Log) -> Report:
     report.checks.append(_known_file(report.model_sha256, recipe))
     real = hashlib.sha256(read_tokenizer(model)).hexdigest() == TOKENIZER_SHA256
     with tempfile.TemporaryDirectory(prefix="accept-", ignore_cleanup_errors=True, dir=model.parent) as scratch:
-        target = Path(scratch) / AWKWARD_FOLDER
-        extract(archive, target)
-        (folder,) = (path for path in target.iterdir() if path.is_dir())
-        with contextlib.suppress(FileNotFoundError):
-            (folder / MODEL_NAME).unlink()
-        _place(model, folder / MODEL_NAME)
+        folder = lay_out(archive, Path(scratch) / AWKWARD_FOLDER, model)
         with desktop() as windows, double_clicked(folder, windows, log) as started:
             _ask_everything(Asker(started), windows, header, real, report)
     return report
@@ -117,14 +110,6 @@ def _known_file(sha256: str, recipe: Recipe) -> Check:
     if known:
         return Check("the file is one of the catalogue", PASSED, known[0])
     return Check("the file is one of the catalogue", LEFT_OUT, "its digest is nobody's")
-
-
-def _place(model: Path, target: Path) -> None:
-    """Give the bundle the model: as a second name of the same file where the disk allows it."""
-    try:
-        os.link(model, target)
-    except OSError:
-        shutil.copyfile(model, target)
 
 
 class Asker:

@@ -84,16 +84,26 @@ def smoke_test(archive: Path, log: Log, *, model: Path | None = None, windows_bu
     showed, UsageError for a build on Windows, which has its own.
     """
     with tempfile.TemporaryDirectory(prefix="smoke-", ignore_cleanup_errors=True) as scratch:
-        target = Path(scratch) / AWKWARD_FOLDER
-        extract(archive, target)
-        (folder,) = (path for path in target.iterdir() if path.is_dir())
-        log.line(f"extracted into {target.name}/{folder.name}")
-        if model:
-            shutil.copyfile(model, folder / MODEL_NAME)
-        elif not (folder / MODEL_NAME).exists():
+        folder = lay_out(archive, Path(scratch) / AWKWARD_FOLDER, model)
+        log.line(f"extracted into {AWKWARD_FOLDER}/{folder.name}")
+        if not (folder / MODEL_NAME).exists():
             write_random_model(folder / MODEL_NAME)
         with desktop(windows_build) as windows:
             return _try(folder, windows, log)
+
+
+def lay_out(archive: Path, target: Path, model: Path | None) -> Path:
+    """Extract ``archive`` into ``target`` and give it ``model``; return the bundle's folder."""
+    extract(archive, target)
+    (folder,) = (path for path in target.iterdir() if path.is_dir())
+    if model:
+        placed = folder / MODEL_NAME
+        placed.unlink(missing_ok=True)
+        try:
+            placed.hardlink_to(model)  # gigabytes
+        except OSError:  # another disk, or a disk without links
+            shutil.copyfile(model, placed)
+    return folder
 
 
 def extract(archive: Path, target: Path) -> None:
