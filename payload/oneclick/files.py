@@ -57,7 +57,7 @@ def move(
 def write_whole(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` so that it is whole or as it was before, also after the power went.
 
-    Raises OSError; then nothing is left beside it.
+    Raises OSError. Where the name is refused nothing is left beside it; where the disk is full, the half is.
     """
     partial = path.with_name(path.name + ".part")
     with partial.open("wb") as file:
